@@ -1,6 +1,8 @@
 """LapSRN as public PyTorch code writes it: whole picture, zero padding, every layer as in the paper, float32."""
 
 import copy
+from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -13,23 +15,19 @@ class PublicLapSRN(nn.Module):
 
     def __init__(self, network: LapSRN) -> None:
         super().__init__()
-        self.levels = nn.ModuleList(copy.deepcopy(level) for level in network.levels)
+        self.levels = cast("Sequence[Level]", nn.ModuleList(copy.deepcopy(level) for level in network.levels))
         self.activation = nn.LeakyReLU(network.config.slope, inplace=True)
         with torch.no_grad():
-            for i, level in enumerate(self.levels):
-                assert isinstance(level, Level)
+            for level in self.levels:
                 level.image_up.weight.copy_(phases_sum_to_one(level.image_up.weight))
-                first = level.convs[0]
-                assert isinstance(first, nn.Conv2d)
-                if i == 0:
-                    first.weight.copy_(zero_mean(first.weight))
+            first = self.levels[0].convs[0]
+            first.weight.copy_(zero_mean(first.weight))
 
     def forward(self, luma: Tensor) -> tuple[Tensor, ...]:
         """(N, 1, H, W), 16/255..235/255, to ((N, 1, 2H, 2W), (N, 1, 4H, 4W))."""
         features = image = luma
         outputs = []
         for level in self.levels:
-            assert isinstance(level, Level)
             for conv in level.convs:
                 features = self.activation(conv(features))
             features = level.up(features)

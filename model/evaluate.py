@@ -100,10 +100,15 @@ def rgb_8bit(y: Luma, low: Picture) -> NDArray[np.float64]:
 
 def rgb_scores(level: Luma, truth: Picture, low: Picture, scale: int) -> tuple[float, float]:
     """PSNR over R'G'B' of a network's luma with bicubic chroma, and of bicubic alone."""
-    target = (np.stack([truth] * 3, axis=-1) if truth.ndim == 2 else truth).astype(np.float64)
-    channels = np.moveaxis(np.stack([low] * 3, axis=-1) if low.ndim == 2 else low, 2, 0).astype(np.float64)
+    target = _with_three_channels(truth)
+    channels = np.moveaxis(_with_three_channels(low), 2, 0)
     bicubic = np.stack([round_to_uint8(resize(channel, *level.shape)) for channel in channels], axis=-1)
     return psnr(rgb_8bit(level, low), target, scale), psnr(bicubic, target, scale)
+
+
+def _with_three_channels(picture: Picture) -> NDArray[np.float64]:
+    """A gray (H, W) or RGB picture as RGB (H, W, 3), 0..255."""
+    return (np.stack([picture] * 3, axis=-1) if picture.ndim == 2 else picture).astype(np.float64)
 
 
 def score_picture(
@@ -196,6 +201,11 @@ def _low_folder(path: Path, hr: Path, lr: Path) -> Path:
     return same if same.is_dir() else lr
 
 
+def _figures_of(scores: Sequence[Score]) -> tuple[str, ...]:
+    """The names of the figures that these scores have."""
+    return FIGURES + RGB_FIGURES if any(score.rgb_psnr is not None for score in scores) else FIGURES
+
+
 def mean(scores: Sequence[Score], name: str) -> float:
     """Mean of one figure over pictures."""
     return float(np.mean([getattr(score, name) for score in scores]))
@@ -204,11 +214,10 @@ def mean(scores: Sequence[Score], name: str) -> float:
 def table(scores: Sequence[Score]) -> str:
     """Rows of text for people: every picture, then the mean, per scale."""
     head = f"{'picture':<16}{'scale':>6}{'PSNR dB':>10}{'SSIM':>9}{'bicubic dB':>12}{'SSIM':>9}"
-    rgb = any(score.rgb_psnr is not None for score in scores)
-    lines = [f"{head}{'RGB dB':>10}{'bicubic dB':>12}" if rgb else head]
+    figures = _figures_of(scores)
+    lines = [f"{head}{'RGB dB':>10}{'bicubic dB':>12}" if figures != FIGURES else head]
     for scale in sorted({score.scale for score in scores}):
         chosen = [score for score in scores if score.scale == scale]
-        figures = FIGURES + RGB_FIGURES if rgb else FIGURES
         rows = [(printable(s.picture), [getattr(s, name) for name in figures]) for s in chosen]
         rows.append(("mean", [mean(chosen, name) for name in figures]))
         for name, (p, s, bp, bs, *more) in rows:
@@ -222,9 +231,7 @@ def summary(scores: Sequence[Score]) -> dict[str, dict[str, float]]:
     found = {}
     for scale in sorted({score.scale for score in scores}):
         chosen = [score for score in scores if score.scale == scale]
-        rgb = any(score.rgb_psnr is not None for score in chosen)
-        figures = FIGURES + RGB_FIGURES if rgb else FIGURES
-        found[str(scale)] = {name: round(mean(chosen, name), 4) for name in figures}
+        found[str(scale)] = {name: round(mean(chosen, name), 4) for name in _figures_of(chosen)}
     return found
 
 

@@ -3,7 +3,6 @@
 Or from a weights file to an ONNX model: `python -m model.export --weights FILE --onnx FILE`.
 """
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -54,8 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.jpeg and not options.score:
         parser.error("--jpeg says how to score; give the folders with --score")
     with file_errors(parser.prog):
-        if options.waypoint:
-            options.waypoint = waypoint_of(*options.waypoint)
+        waypoint = waypoint_of(*options.waypoint) if options.waypoint else None
         for path in (options.to, options.onnx):
             check_output(path)
         for card in options.cards:  # a wrong one is noticed before the scoring, not after
@@ -65,7 +63,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 raise UsageError(f"{card} is not in UTF-8; give Markdown files, and save them as UTF-8") from None
         weights = options.weights or options.run / "weights.safetensors"
         if options.to is not None:
-            export(weights, options)
+            export(
+                weights,
+                options.to,
+                score_on=options.score,
+                jpeg=options.jpeg,
+                data=options.data,
+                purpose=options.purpose,
+                waypoint=waypoint,
+                deep_of=options.deep_of,
+                cards=options.cards,
+            )
         if options.onnx is not None:
             export_onnx(options.to or weights, options.onnx)
 
@@ -80,29 +88,35 @@ def waypoint_of(network: str, strength: str, kind: str) -> Waypoint:
     return Waypoint(network, number, kind == "compressed")
 
 
-def export(source: Path, options: argparse.Namespace) -> None:
-    """Scores weights on folders that hold HR/ and perhaps LRx4/, and writes them with scores and descriptions.
+def export(
+    source: Path,
+    target: Path,
+    *,
+    score_on: Sequence[Path],
+    jpeg: Sequence[int],
+    data: str,
+    purpose: str,
+    waypoint: Waypoint | None,
+    deep_of: str | None,
+    cards: Sequence[Path],
+) -> None:
+    """Writes weights with scores and descriptions, and renews the tables of Markdown files; prints the scores.
 
-    Raises UsageError for weights that would be part of the network that they replace.
+    `score_on` are folders as for `scores_on`; without any, the scores in `source` are kept, and so is what is not given
+    of the descriptions. Raises UsageError for weights that would be part of the network that they replace.
     """
     network, info = load_weights(source)
-    waypoint, deep_of = options.waypoint or info.waypoint, options.deep_of or info.deep_of
-    if (name := options.to.stem) in (info.full_strength_of, waypoint and waypoint.base, deep_of):
+    waypoint, deep_of = waypoint or info.waypoint, deep_of or info.deep_of
+    if (name := target.stem) in (info.full_strength_of, waypoint and waypoint.base, deep_of):
         raise UsageError(
             f"{source} with these options is a companion of {name}, or cleans up for it, so it cannot be {name}; give "
             "another --to"
         )
-    scores = {} if options.score else dict(info.scores)
-    for folder in options.score:
-        called = folder.name or folder.absolute().name  # of "."
-        low = folder / f"LRx{network.config.scale}"
-        for quality in (None, *options.jpeg):
-            key = called if quality is None else f"{called}, JPEG {quality}"
-            scores[key] = summary(evaluate(source, folder / "HR", low if low.is_dir() else None, jpeg=quality))
-    about: dict[str, Any] = {"recipe": info.recipe, "data": options.data or info.data, "scores": scores}
+    scores = scores_on(score_on, source, network.config.scale, jpeg) if score_on else info.scores
+    about: dict[str, Any] = {"recipe": info.recipe, "data": data or info.data, "scores": scores}
     if info.pictures:
         about["pictures"] = info.pictures
-    if purpose := options.purpose or info.purpose:
+    if purpose := purpose or info.purpose:
         about["purpose"] = purpose
     if info.full_strength_of:
         about["clean"] = {"base": info.full_strength_of, "strengths": info.strengths}
@@ -110,11 +124,23 @@ def export(source: Path, options: argparse.Namespace) -> None:
         about["clean"] = {"base": waypoint.base, "at": waypoint.strength, "compressed": waypoint.compressed}
     if deep_of:
         about["deep"] = {"of": deep_of}
-    save_weights(options.to, network, **about)
-    for card in options.cards:
-        text = with_tables(card.read_text("utf-8"), options.to)
-        card.write_text(with_front_matter(text, options.to.parent), "utf-8")
+    save_weights(target, network, **about)
+    for card in cards:
+        text = with_tables(card.read_text("utf-8"), target)
+        card.write_text(with_front_matter(text, target.parent), "utf-8")
     print(score_table(scores))
+
+
+def scores_on(folders: Sequence[Path], weights: Path, scale: int, jpeg: Sequence[int]) -> dict[str, Any]:
+    """Mean scores by the name of each folder, which holds HR/ and perhaps LRx4/, as they are and through JPEG."""
+    scores = {}
+    for folder in folders:
+        name = folder.name or folder.absolute().name  # of "."
+        low = folder / f"LRx{scale}"
+        for quality in (None, *jpeg):
+            key = name if quality is None else f"{name}, JPEG {quality}"
+            scores[key] = summary(evaluate(weights, folder / "HR", low if low.is_dir() else None, jpeg=quality))
+    return scores
 
 
 def export_onnx(weights: Path, path: Path) -> None:

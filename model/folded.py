@@ -69,8 +69,7 @@ class FoldedLapSRN:
         `dtype` is that of the features (None: the input's). Flat in is flat out in any dtype: the residual that a flat
         picture would get is subtracted, and it comes from the same arithmetic.
         """
-        zeros = padded.new_zeros(1, 1, 2 * self.margin + 1, 2 * self.margin + 1)
-        return self.combine(padded, self.residuals(padded, dtype), one_period(self.residuals(zeros, dtype)))
+        return self.combine(padded, self.residuals(padded, dtype), self.flat_residuals(padded, dtype))
 
     @property
     def device(self) -> torch.device:
@@ -117,6 +116,14 @@ class FoldedLapSRN:
                 # The shuffle comes after the activation, which gives the same in either order.
                 features = shuffle_phases(level.following(features, self.slope))
         return outputs
+
+    def flat_residuals(self, like: Tensor, dtype: torch.dtype | None = None) -> list[Tensor]:
+        """What `residuals` gives for a flat picture: one period of each level, as `one_period` returns it.
+
+        In the dtype and on the device of `like`.
+        """
+        one_pixel = like.new_zeros(1, 1, 2 * self.margin + 1, 2 * self.margin + 1)
+        return one_period(self.residuals(one_pixel, dtype))
 
     def _through(self, convs: tuple[Conv, ...], features: Tensor) -> Tensor:
         """Features after a level's convolutions, each of which removes a pixel on every side."""
@@ -208,9 +215,8 @@ def centred(network: FoldedLapSRN) -> FoldedLapSRN:
     Reduced precision then spends its bits on the picture. The convolutions of `network` are EagerConvs.
     """
     assert isinstance(network.entry, EagerConv)
-    zeros = network.entry.weight.new_zeros(1, 1, 2 * network.margin + 1, 2 * network.margin + 1)
     levels = []
-    for level, flat in zip(network.levels, one_period(network.residuals(zeros)), strict=True):
+    for level, flat in zip(network.levels, network.flat_residuals(network.entry.weight), strict=True):
         residual = level.residual
         assert isinstance(residual, EagerConv)
         bias = residual.weight.new_zeros(len(residual.weight)) if residual.bias is None else residual.bias

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from model.checkpoint import NetworkInfo
 from model.config import NEIGHBOURS
-from model.folded import Conv, EagerConv, FoldedLapSRN, centred, image_borders, one_period
+from model.folded import Conv, EagerConv, FoldedLapSRN, centred, image_borders
 from model.network import LapSRN
 
 OPSET = 17
@@ -25,8 +25,7 @@ def to_onnx(network: LapSRN, info: NetworkInfo) -> onnx.ModelProto:
     """
     with torch.no_grad():
         folded = centred(network.fold())
-        zeros = torch.zeros(1, 1, 2 * folded.margin + 1, 2 * folded.margin + 1)
-        flats = [flat.numpy() for flat in one_period(folded.residuals(zeros))]
+        flats = [flat.numpy() for flat in folded.flat_residuals(torch.zeros(()))]
     graph = _Graph()
     margin = folded.margin
     padded = graph.mirrored("luma", margin)

@@ -27,19 +27,18 @@ def _join_clean_up(weights: Sequence[Weights]) -> list[Weights]:
     """Gives networks their full strength of clean-up; returns the waypoints on the way. Raises WeightsError."""
     named = {each.info.name: each for each in weights}
     waypoints: list[Weights] = []
-    for end in (each for each in weights if each.info.full_strength_of):
+    for end in [each for each in weights if each.info.full_strength_of]:
         base = named.get(end.info.full_strength_of)
         if base is None:
             end.info = replace(end.info, full_strength_of="", strengths={})
-        else:
-            _check_form(end, base)
-            between = [each for each in weights if each.info.waypoint and each.info.waypoint.base == base.info.name]
-            for each in between:
-                _check_form(each, base)
-            waypoints += between
-            for each in weights:
-                if each is base or (each not in (end, *between) and each.begins_as(base)):
-                    each.clean_with(end, between)
+            continue
+        between = [each for each in weights if each.info.waypoint and each.info.waypoint.base == base.info.name]
+        for each in (end, *between):
+            _check_form(each, base)
+        waypoints += between
+        for each in weights:
+            if each is base or (each not in (end, *between) and each.begins_as(base)):
+                each.clean_with(end, between)
     return waypoints
 
 
@@ -47,10 +46,11 @@ def _join_companions(weights: Sequence[Weights]) -> None:
     """Checks deep companions; without their network, they become networks of their own. Raises WeightsError."""
     named = {each.info.name: each.info for each in weights}
     companions: dict[str, str] = {}
-    for each in (each for each in weights if each.info.deep_of):
-        base, deep = named.get(each.info.deep_of), each.info
+    for companion in [each for each in weights if each.info.deep_of]:
+        deep = companion.info
+        base = named.get(deep.deep_of)
         if base is None:
-            each.info = replace(deep, deep_of="")
+            companion.info = replace(deep, deep_of="")
             continue
         if base.scales != deep.scales:
             wrong = f"they have the scales {base.scales} and {deep.scales}"

@@ -105,7 +105,7 @@ class Weights:
     def __init__(self, parameters: Parameters, info: NetworkInfo) -> None:
         self.info = info
         self._parameters = parameters
-        self._ways: _Ways | None = None
+        self._clean_up: _CleanUp | None = None
         self._plain: dict[tuple[str, str], Computed] = {}
         self._sharing = threading.Lock()
         self._mixes = _Mixes()
@@ -129,7 +129,7 @@ class Weights:
                     if kind not in plain:
                         plain[kind] = self._compute(Mix(), device, dtype, chosen)
                     return plain[kind]
-            if self._ways and not self._ways.differ(mix.strength):
+            if self._clean_up and not self._clean_up.differ(mix.strength):
                 mix = Mix(mix.strength)
             return mixes.at((info.name, *kind, mix), lambda: self._compute(mix, device, dtype, chosen))
 
@@ -147,7 +147,7 @@ class Weights:
                 stops[each.info.waypoint.compressed][each.info.waypoint.strength] = each._parameters
                 found[each.info.name] = each.info.sha256
         ends = {0.0: self._parameters, 1.0: end._parameters}
-        self._ways = _Ways(*(Line.through(ends | stops[compressed]) for compressed in (True, False)))
+        self._clean_up = _CleanUp(*(Line.through(ends | stops[compressed]) for compressed in (True, False)))
         self.info = replace(self.info, strengths=end.info.strengths, waypoints=found)
 
     def share_mixes(self, other: "Weights") -> None:
@@ -160,9 +160,9 @@ class Weights:
 
     def _compute(self, mix: Mix, device: str, dtype: str, backend: Backend) -> Computed:
         """What is made later refers to the parameters, not to this object, which refers to it: cycles outlive use."""
-        if mix.strength and self._ways is None:
+        if mix.strength and self._clean_up is None:
             raise ValueError(f"{self.info.name} has no clean-up")
-        parameters, config = partial(_mixed, self._parameters, self._ways, mix), self.info.config
+        parameters, config = partial(_mixed, self._parameters, self._clean_up, mix), self.info.config
 
         def build() -> Compute:
             return backend.build(parameters(), config, device, dtype)
@@ -174,7 +174,7 @@ class Weights:
 
 
 @dataclass(frozen=True, slots=True)
-class _Ways:
+class _CleanUp:
     """The networks up to full strength of clean-up: for pictures with losses of compression, and for those without."""
 
     compressed: Line
@@ -183,16 +183,16 @@ class _Ways:
     def differ(self, strength: float) -> bool:
         """Whether they have different networks at a strength."""
         (near, far, share), (other_near, other_far, other_share) = (
-            way.between(strength) for way in (self.compressed, self.uncompressed)
+            line.between(strength) for line in (self.compressed, self.uncompressed)
         )
         return near is not other_near or far is not other_far or share != other_share
 
 
-def _mixed(network: Parameters, ways: _Ways | None, mix: Mix) -> Parameters:
-    if ways is None or not mix.strength:
+def _mixed(network: Parameters, clean_up: _CleanUp | None, mix: Mix) -> Parameters:
+    if clean_up is None or not mix.strength:
         return network
-    way = ways.compressed if mix.compressed else ways.uncompressed
-    return {**network, **way.at(mix.strength)}  # levels beyond those that are mixed stay
+    line = clean_up.compressed if mix.compressed else clean_up.uncompressed
+    return {**network, **line.at(mix.strength)}  # levels beyond those that are mixed stay
 
 
 def _full_precision(parameters: Parameters, config: LapSRNConfig, device: str, served: Backend) -> Compute:

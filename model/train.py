@@ -87,15 +87,7 @@ def parse(arguments: Sequence[str] | None) -> tuple[TrainConfig, RunOptions]:
         found = devices(parsed.device)
         if len(found) > 1:
             made.error(f"a process trains on one device, not on {', '.join(found)}; use torchrun for several")
-        if parsed.recipe_from:
-            recipe = load_weights(parsed.recipe_from)[1].recipe
-            base = TrainConfig.from_recipe(recipe)
-            for name in ("start_from", "anchor"):
-                if name in recipe and getattr(parsed, name) is None:
-                    flag, whose = f"--{name.replace('_', '-')}", printable(str(parsed.recipe_from))
-                    print(f"note: the run of {whose} had {flag}, SHA-256 {recipe[name]}; give it, too", file=sys.stderr)
-        else:
-            base = PRESETS[parsed.preset or DEFAULT]
+        base = _recipe_of(parsed) if parsed.recipe_from else PRESETS[parsed.preset or DEFAULT]
         config = replace(base, **overrides)
     except ValueError as error:
         made.error(str(error))
@@ -103,6 +95,20 @@ def parse(arguments: Sequence[str] | None) -> tuple[TrainConfig, RunOptions]:
     dtype = training_dtype(device) if parsed.dtype == "auto" else parsed.dtype
     options = {item.name: getattr(parsed, item.name) for item in fields(RunOptions)}
     return config, RunOptions(**options | {"device": device, "dtype": dtype})
+
+
+def _recipe_of(parsed: argparse.Namespace) -> TrainConfig:
+    """The recipe of the weights file `recipe_from`; notes on standard error which weights it needs beside it.
+
+    Raises WeightsError, and ValueError if the file has no recipe.
+    """
+    recipe = load_weights(parsed.recipe_from)[1].recipe
+    config = TrainConfig.from_recipe(recipe)
+    for name in ("start_from", "anchor"):
+        if name in recipe and getattr(parsed, name) is None:
+            flag, whose = f"--{name.replace('_', '-')}", printable(str(parsed.recipe_from))
+            print(f"note: the run of {whose} had {flag}, SHA-256 {recipe[name]}; give it, too", file=sys.stderr)
+    return config
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -11,10 +11,10 @@ import numpy as np
 import tifffile
 
 from app.bands.work import Work
-from app.codec.color_management import profile_channels
+from app.codec.color_management import for_channels
 from app.codec.raster import Raster
 from app.codec.types import Metadata, Samples
-from app.codec.writers import png
+from app.codec.writers import png, tiff
 from app.options import UpscaleOptions
 
 TILE = 256
@@ -86,8 +86,8 @@ def _tiff(
     metadata: Metadata,
     options: UpscaleOptions,
 ) -> None:
+    """A BigTIFF in tiles of TILE x TILE, row of tiles by row of tiles."""
     height, width, channels = shape
-    colors = 1 if channels <= 2 else 3
 
     def tiles() -> Iterator[Samples]:
         for rows in _rows(bands, TILE):
@@ -104,13 +104,7 @@ def _tiff(
         dtype=dtype,
         bigtiff=True,
         tile=(TILE, TILE),
-        photometric="rgb" if colors == 3 else "minisblack",
-        planarconfig="contig" if channels > 1 else None,
-        extrasamples=["unassalpha"] if channels in (2, 4) else None,
-        compression="adobe_deflate",
-        predictor=True,
-        iccprofile=metadata.icc if profile_channels(metadata.icc) == colors else None,
-        metadata=None,
-        software=False,
+        iccprofile=for_channels(metadata.icc, channels),
         maxworkers=os.cpu_count() or 1,
+        **tiff.layout(channels),
     )

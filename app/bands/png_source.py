@@ -19,7 +19,6 @@ from app.errors import UndecodablePicture
 _PIECE = 1 << 20  # bytes of the file read at a time
 _PART = 32 << 20  # bytes of rows that are unfiltered together
 _MOST_ANCILLARY = 64 << 20
-_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _AS_FILTERED = {1: (0, 8), 2: (4, 8), 3: (2, 8), 4: (6, 8), 6: (2, 16), 8: (6, 16)}
 """By bytes a pixel: a colour type and depth with as many, whose filters are therefore the same."""
 
@@ -39,8 +38,7 @@ class PngSource:
                     "The PNG is interlaced, so its rows cannot be read from the top down: save it without interlacing."
                 )
             self.height, self.width = header.height, header.width
-            bits = header.depth * _CHANNELS[header.color_type]
-            self._stride, self._pixel = (header.width * bits + 7) // 8, max(1, bits // 8)
+            self._stride, self._pixel = header.row_bytes(header.width), max(1, header.pixel_bits // 8)
             version = version_of(os.fstat(file.fileno()))
             # Named by the version: until there is a plan, nothing else tells that the source has been replaced.
             unpacked = folder / f"source-{version['bytes']}-{version['modified']}.rows"
@@ -92,6 +90,7 @@ class PngSource:
 
 
 def _file(width: bytes, height: int, tail: bytes, others: bytes, raw: bytes) -> bytes:
+    """A PNG of stored, not compressed, rows: `width` and `tail` are the rest of IHDR, `others` the chunks after it."""
     head = chunk(b"IHDR", width, struct.pack(">I", height), tail)
     return b"".join((SIGNATURE, head, others, chunk(b"IDAT", isal_zlib.compress(raw, 0)), chunk(b"IEND")))
 

@@ -22,6 +22,8 @@ from app.codec.readers.tiff_tags import (
     RGB,
     STRAIGHT,
     WHITE_IS_ZERO,
+    compression_name,
+    no_photometric,
 )
 from app.errors import UndecodablePicture
 
@@ -156,9 +158,7 @@ def _check(page: tifffile.TiffPage) -> None:
     """Raises UndecodablePicture for what could not be read in bands exactly as the service reads it whole."""
     photometric, compression = int(page.photometric), int(page.compression)
     if PHOTOMETRIC not in page.tags:
-        raise UndecodablePicture(
-            "The TIFF does not say what its samples mean (tag 262, PhotometricInterpretation). Save it again."
-        )
+        raise no_photometric()
     kind = None if page.dtype is None else np.dtype(page.dtype)
     palette_and_more = photometric == PALETTE and page.samplesperpixel > 1  # which tifffile does not write
     if photometric not in _NAMES or page.samplesperpixel < _COLORS[photometric] or palette_and_more:
@@ -174,8 +174,7 @@ def _check(page: tifffile.TiffPage) -> None:
     if page.fillorder != 1:
         raise UndecodablePicture("The TIFF's bits are stored in reverse, which cannot be read in bands: save it again.")
     if compression not in _LOSSLESS:
-        name = next((each.name for each in tifffile.COMPRESSION if each == compression), "unknown")
         raise UndecodablePicture(
-            f"The TIFF's compression ({compression}, {name}) cannot be read in bands: save it with LZW, Deflate, "
-            "Zstandard or none."
+            f"The TIFF's compression ({compression}, {compression_name(compression)}) cannot be read in bands: save it "
+            "with LZW, Deflate, Zstandard or none."
         )

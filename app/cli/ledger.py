@@ -64,7 +64,7 @@ class Ledger:
     def add(self, source: str, mark: Mark) -> None:
         """Records a result at the target of `source`. Raises OSError."""
         self._marks[source] = mark
-        line = json.dumps({"source": source, "target": self._targets[source], "mark": list(mark)})
+        line = self._line(source, mark)
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.open("a", encoding="utf-8") as file:
             # After a line that was cut off, start a new one.
@@ -72,12 +72,12 @@ class Ledger:
 
     def compact(self) -> None:
         """Rewrites the file with one line for each picture. Raises OSError."""
-        lines = [
-            json.dumps({"source": source, "target": self._targets[source], "mark": list(mark)})
-            for source, mark in self._marks.items()
-        ]
+        lines = [self._line(source, mark) for source, mark in self._marks.items()]
         if lines:
             files.write(self._path, "".join(f"{line}\n" for line in lines).encode())
+
+    def _line(self, source: str, mark: Mark) -> str:
+        return json.dumps({"source": source, "target": self._targets[source], "mark": list(mark)})
 
     def _note(self, source: str, target: str, mark: Mark | None) -> None:
         self._targets[source] = target

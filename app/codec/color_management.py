@@ -41,6 +41,11 @@ def profile_channels(profile: bytes | None) -> int | None:
     return _SPACES.get(profile[16:20])
 
 
+def for_channels(profile: bytes | None, channels: int) -> bytes | None:
+    """The profile if it is for the colours of samples of 1 (gray), 2, 3 (RGB) or 4 `channels`; None otherwise."""
+    return profile if profile_channels(profile) == (1 if channels <= 2 else 3) else None
+
+
 def belongs(profile: bytes | None, channels: int) -> bool:
     """Whether the profile is for samples of 1 (gray), 2 (gray and alpha), 3 (RGB) or 4 (RGB and alpha) `channels`.
 

@@ -168,6 +168,7 @@ class Merger:
         return job
 
     def _by_numpy(self, planes: Sequence[Plane], top: int, bottom: int, target: NDArray[Any]) -> None:
+        """Writes the samples of source rows [top, bottom) into `target`, as merge_rows of merge.c does."""
         values = self._consistently(planes, top, bottom) if self._consistent else self._values(planes, top, bottom)
         values = values if self._dtype == np.float32 else np.rint(values)
         for channel, codes in enumerate(values.clip(0, self._full).astype(self._dtype)):
@@ -194,10 +195,11 @@ class Merger:
         return self._joined(enlarged, [self._enlarged(plane, top, bottom) for plane in self._chroma])
 
     def _source(self, top: int, bottom: int) -> NDArray[np.float32]:
-        """The same of the source's own pixels."""
+        """The codes of the source's own pixels in rows [top, bottom), not rounded, (C, rows, columns)."""
         return self._joined([p[top:bottom] for p in self._sources], [p[top:bottom] for p in self._chroma])
 
     def _joined(self, planes: Sequence[Plane], chromas: Sequence[Plane]) -> NDArray[np.float32]:
+        """Codes (C, rows, columns), neither clipped nor rounded, of luma, perhaps alpha, and chroma of one size."""
         channels = self._gain * planes[0] + self._bias[:, None, None]
         for chroma, mix in zip(chromas, self._mix.T, strict=False):
             channels += mix[:, None, None] * chroma
@@ -205,7 +207,7 @@ class Merger:
         return np.concatenate([channels, *alphas])
 
     def _enlarged(self, plane: Plane, top: int, bottom: int) -> Plane:
-        """Source rows [top, bottom) of chroma, down the columns first; the border is replicated."""
+        """Source rows [top, bottom) of a plane (H, W) enlarged bicubically, columns first; the border is replicated."""
 
         def taps(first: int, last: int, axis: int) -> NDArray[np.intp]:
             reach = self._offset + np.arange(self._phases.shape[1])
@@ -231,6 +233,7 @@ def _in_strips(
 
 
 def _check(status: int) -> None:
+    """Raises MemoryError if a function of merge.c or consistency.c says that it had none."""
     if status:
         raise MemoryError("no memory to merge a row")
 

@@ -40,15 +40,23 @@ class Header:
     interlaced: bool
 
     @property
+    def pixel_bits(self) -> int:
+        """Bits of a pixel; of a palette, of its index."""
+        return self.depth * _CHANNELS[self.color_type]
+
+    def row_bytes(self, columns: int) -> int:
+        """Bytes of a row of so many pixels, without its filter byte."""
+        return (columns * self.pixel_bits + 7) // 8
+
+    @property
     def raw_size(self) -> int:
         """Bytes of the inflated picture data, filter bytes included."""
-        bits = self.depth * _CHANNELS[self.color_type]
         passes = _ADAM7 if self.interlaced else ((0, 0, 1, 1),)
         total = 0
         for left, top, step_x, step_y in passes:
             columns, rows = -(-(self.width - left) // step_x), -(-(self.height - top) // step_y)
             if columns > 0 and rows > 0:
-                total += rows * (1 + (columns * bits + 7) // 8)
+                total += rows * (1 + self.row_bytes(columns))
         return total
 
 

@@ -101,16 +101,14 @@ def _raster(file: Reader) -> Raster:
 
 
 def _in_color(frames: list[Samples], metadata: Metadata, file: Reader) -> tuple[list[Samples], Metadata]:
-    """CMYK, and everything for color=srgb, converted to sRGB; a profile that is not for these samples is dropped,
-    but one for RGB serves gray.
+    """The frames in the colours of the result, and what then says of them.
 
-    So is gray with a profile for a format that has no gray, unless it takes code points instead.
+    Converted to sRGB are CMYK, everything for color=srgb, and gray with a profile for a format that has no gray, unless
+    it takes code points instead.
     """
     channels = frames[0].shape[2]
     colors = 4 if file.cmyk else channels - (channels in (2, 4))
-    if metadata.icc is not None and (found := color_management.profile_channels(metadata.icc)) != colors:
-        gray = color_management.gray_profile(metadata.icc) if (found, colors) == (3, 1) else None
-        metadata = _without_profile(metadata) if gray is None else replace(metadata, icc=gray)
+    metadata = _with_fitting_profile(metadata, colors)
     if file.source.options.color == "srgb" and (metadata.srgb or metadata.gamma):
         metadata = replace(metadata, gamma=False, cicp=None, mastering=None, light=None)
     icc = metadata.icc
@@ -127,6 +125,14 @@ def _in_color(frames: list[Samples], metadata: Metadata, file: Reader) -> tuple[
             srgb = color_management.cmyk_to_rgb(frame[..., :colors])
         converted.append(srgb if frame.shape[2] == colors else samples.with_alpha(srgb, frame[..., -1]))
     return converted, replace(metadata, icc=None, srgb=True, cicp=None, mastering=None, light=None)
+
+
+def _with_fitting_profile(metadata: Metadata, colors: int) -> Metadata:
+    """Without a profile that is not for 1, 3 or 4 `colors`; for gray, one for RGB is made into one for gray."""
+    if metadata.icc is None or (found := color_management.profile_channels(metadata.icc)) == colors:
+        return metadata
+    gray = color_management.gray_profile(metadata.icc) if (found, colors) == (3, 1) else None
+    return _without_profile(metadata) if gray is None else replace(metadata, icc=gray)
 
 
 def _without_profile(metadata: Metadata) -> Metadata:

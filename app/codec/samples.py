@@ -45,9 +45,9 @@ def from_pillow(image: Image.Image, gray_levels: int = 255) -> Samples:
         colors = np.array(flat).reshape(image.height, image.width, -1)
         if mode == "RGB":
             return keyed(colors, key) if isinstance(key, tuple) and len(key) == 3 else colors
-        return (
-            keyed(colors, (key * 255 // gray_levels,)) if isinstance(key, int) and 0 <= key <= gray_levels else colors
-        )
+        if isinstance(key, int) and 0 <= key <= gray_levels:
+            return keyed(colors, (key * 255 // gray_levels,))
+        return colors
     if mode in ("P", "PA"):
         transparent = mode == "PA" or key is not None or (image.palette is not None and "A" in image.palette.mode)
         image = image.convert("RGBA" if transparent else "RGB")

@@ -186,14 +186,14 @@ def _cells(height: int, width: int, core: int) -> tuple[int, int]:
 
 
 def _build(pictures: Mapping[str, Path], config: DataConfig, index: Path, pixels: Path, maps: Path) -> None:
-    entries, energies, bad, position = [], [], [], 0
+    """Writes the three files of a cache: all pixels, all focus maps, and what is where in them."""
+    entries, energies, bad = [], [], []
     with replacing(pixels) as out, ProcessPoolExecutor() as pool:
 
         def write(level: Gray) -> tuple[int, int, int]:
-            nonlocal position
+            start = out.tell()
             out.write(level.tobytes())
-            position += level.size
-            return position - level.size, *level.shape
+            return start, *level.shape
 
         for made in _variants_of_all(pool, pictures, config):
             if isinstance(made, str):

@@ -129,16 +129,17 @@ def resume(trainer: Trainer, state: Path, options: RunOptions) -> None:
 
     With `--allow-changes`, other settings are used from here on, and the recipe says from which step.
     """
+    about = trainer.peek(state)
     for given, sha256, flag in (
-        (options.start_from, trainer.peek(state).get("origin"), "--start-from"),
-        (options.anchor, trainer.peek(state).get("anchor"), "--anchor"),
+        (options.start_from, about.get("origin"), "--start-from"),
+        (options.anchor, about.get("anchor"), "--anchor"),
     ):
         if given is not None and load_weights(given)[1].sha256 != sha256:
             raise UsageError(
                 f"{state} is of a run that did not begin with {given}; leave out {flag} to go on with it, or begin "
                 "another run with another --output"
             )
-    before = trainer.peek(state)["config"]
+    before = about["config"]
     now = asdict(trainer.config)
     changed = {name: [before.get(name), now[name]] for name in now if _plain(before.get(name)) != _plain(now[name])}
     if changed and (not options.allow_changes or any(name in changed for name in STRUCTURE)):

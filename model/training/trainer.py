@@ -53,30 +53,24 @@ class Trainer:
         self.device = device
         self.dtype = torch_dtype(dtype)
         self.micro_batch = micro_batch or (8 if device == "cpu" else config.batch)
-        self.network = LapSRN(config.network()).to(device)
+        self.network = self._new_network()
         self.average = LapSRN(config.network()).to(device)
         self.average.load_state_dict(self.network.state_dict())
         self.anchor = LapSRN(config.network()).to(device).requires_grad_(False) if config.strengths else None
         """The near end of the line of networks that is trained: what is served at strength 0."""
-        for level in list(self.network.levels)[: config.frozen]:
-            level.requires_grad_(False)
-        self._middle = self.network
+        self._mixed = self.network if self.anchor is None else self._new_network()
         """What steps go through: the network that is trained, or a mean of it and the anchor."""
-        if self.anchor is not None:
-            self._middle = LapSRN(config.network()).to(device)
-            for level in list(self._middle.levels)[: config.frozen]:
-                level.requires_grad_(False)
         self.named = {name: p for name, p in self.network.named_parameters() if p.requires_grad}
         # Tensors, so that a recorded step finds new values in the same place.
-        self._rate, self._following, self._strength = (torch.zeros((), device=device) for _ in range(3))
+        self._rate, self._average_step, self._strength = (torch.zeros((), device=device) for _ in range(3))
         self.optimizers = self._optimizers()
         self._loss_of = torch.compile(loss_of, dynamic=False) if compiled else loss_of
         self._graphs: dict[tuple[PatchSource, float], GraphedStep] = {}
         self.step = 0
-        self.origin: str | None = None
+        self.start_sha256: str | None = None
         """SHA-256 of the weights file that the run started from."""
-        self.anchored: str | None = None
-        """SHA-256 of the weights file that is the near end."""
+        self.anchor_sha256: str | None = None
+        """SHA-256 of the weights file that `anchor` is from."""
         self.changes: list[dict[str, Any]] = []
         """Settings that were changed on the way: {"step": from which on, name: [old, new], ...}."""
         self.best: dict[str, Any] | None = None
@@ -87,6 +81,13 @@ class Trainer:
         self.world = dist.get_world_size() if dist.is_initialized() else 1
         if config.batch % self.world:
             raise UsageError(f"a batch of {config.batch} cannot be shared by {self.world} processes; give a multiple")
+
+    def _new_network(self) -> LapSRN:
+        """A network on the device whose gradients are computed, except for those of frozen levels."""
+        network = LapSRN(self.config.network()).to(self.device)
+        for level in network.levels[: self.config.frozen]:
+            level.requires_grad_(False)
+        return network
 
     def _optimizers(self) -> list[torch.optim.Optimizer]:
         """Muon takes the kernels between features; Adam takes the rest, or everything."""
@@ -118,7 +119,7 @@ class Trainer:
     def _schedule(self) -> None:
         """Sets the learning rate of this step, and the share of the weights in the moving average."""
         self._rate.fill_(self.config.rate_at(self.step))
-        self._following.fill_(1 - min(self.config.ema, (2 + self.step) / (11 + self.step)))
+        self._average_step.fill_(1 - min(self.config.ema, (2 + self.step) / (11 + self.step)))
 
     def _advance(self, source: PatchSource, chosen: Tensor, epsilon: float) -> Tensor:
         """The part of a step that runs on the device; returns this process's loss."""
@@ -127,8 +128,8 @@ class Trainer:
         mine = len(patches[0])
         total = torch.zeros((), device=self.device)
         if self.anchor is not None:
-            mix(self._middle, self.anchor, self.network, self._strength)
-        folded, kernels = detached(self._middle.fold(), self.device == "cpu" and self.dtype != torch.float32)
+            mix(self._mixed, self.anchor, self.network, self._strength)
+        folded, kernels = detached(self._mixed.fold(), self.device == "cpu" and self.dtype != torch.float32)
         for first in range(0, mine, self.micro_batch):
             padded, *targets = (level[first : first + self.micro_batch] for level in patches)
             loss = self._loss_of(folded, padded, targets, config.level_weights, epsilon, self.dtype)
@@ -137,18 +138,19 @@ class Trainer:
             total += loss.detach()
         torch.autograd.backward(list(kernels), [leaf.grad for leaf in kernels.values()])
         if self.anchor is not None:
-            self._hand_over()
+            self._gradients_to_far_end()
         self._update()
         return total
 
-    def _hand_over(self) -> None:
+    def _gradients_to_far_end(self) -> None:
         """Passes gradients of the mixed network to the far end: its share in the mix is the strength."""
-        for name, parameter in self._middle.named_parameters():
+        for name, parameter in self._mixed.named_parameters():
             if parameter.grad is not None:
                 self.named[name].grad = parameter.grad * self._strength
                 parameter.grad = None
 
     def _update(self) -> None:
+        """Averages the gradients over the processes, clips them, and updates the weights and their moving average."""
         parameters = list(self.named.values())
         if self.world > 1:
             moved = [p for p in parameters if p.grad is not None]
@@ -164,7 +166,7 @@ class Trainer:
         averages = dict(self.average.named_parameters())
         with torch.no_grad():
             for name, value in self.named.items():
-                averages[name].lerp_(value, self._following)
+                averages[name].lerp_(value, self._average_step)
 
     def start_from(self, weights: Path, anchor: Path | None = None) -> None:
         """Begins with the network of a weights file of the same depth; levels that it lacks begin as its finest one.
@@ -181,8 +183,8 @@ class Trainer:
             if near.config != self.anchor.config:
                 raise UsageError(f"{anchor or weights} is for scale {near.config.scale}, not {self.config.scale}")
             self.anchor.load_state_dict(near.state_dict())
-            self.anchored = about.sha256
-        self.origin = info.sha256
+            self.anchor_sha256 = about.sha256
+        self.start_sha256 = info.sha256
         self.pictures = {"held_out": info.pictures.get("held_out", [])}
         for mine in (self.network, self.average):
             for i, level in enumerate(mine.levels):
@@ -227,14 +229,19 @@ class Trainer:
         tensors |= {f"average/{name}": value for name, value in self.average.named_parameters()}
         if self.anchor is not None:
             tensors |= {f"anchor/{name}": value for name, value in self.anchor.named_parameters()}
-        about = {"step": self.step, "config": asdict(self.config), "origin": self.origin, "anchor": self.anchored}
+        about = {
+            "step": self.step,
+            "config": asdict(self.config),
+            "origin": self.start_sha256,
+            "anchor": self.anchor_sha256,
+        }
         about |= {"changes": self.changes, "best": self.best, "pictures": self.pictures}
         save_tensors(path, tensors, about)
 
     @property
     def recipe(self) -> dict[str, Any]:
         """What goes into the weights file: every setting, where the run started unless from nothing, and changes."""
-        more = {"start_from": self.origin, "anchor": self.anchored, "changes": self.changes}
+        more = {"start_from": self.start_sha256, "anchor": self.anchor_sha256, "changes": self.changes}
         return asdict(self.config) | {name: value for name, value in more.items() if value}
 
     @staticmethod
@@ -246,7 +253,7 @@ class Trainer:
         """Restores what `save` wrote. Raises WeightsError."""
         tensors, metadata = load_tensors(path)
         self.step = metadata["step"]
-        self.origin, self.anchored = metadata.get("origin"), metadata.get("anchor")
+        self.start_sha256, self.anchor_sha256 = metadata.get("origin"), metadata.get("anchor")
         self.changes, self.best = metadata.get("changes") or [], metadata.get("best")
         self.pictures = metadata.get("pictures") or {}
         networks = {"network": self.network, "average": self.average, "anchor": self.anchor}

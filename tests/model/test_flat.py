@@ -114,7 +114,7 @@ def test_centred_residuals_are_the_same_function(tmp_path: Path) -> None:
     network = random_network(LapSRNConfig(scale=4, depth=3, width=8)).double()
     with torch.no_grad():
         for level in network.levels:
-            level.residual.bias += 3.0  # type: ignore[union-attr, operator]
+            level.residual.bias.add_(3.0)  # type: ignore[union-attr]
         folded = network.fold()
         moved = centred(folded)
         padded = torch.rand(1, 1, 12 + 2 * folded.margin, 12 + 2 * folded.margin, dtype=torch.float64)

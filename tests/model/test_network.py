@@ -17,7 +17,7 @@ from model.folded import (
     phases_first,
     shuffle_phases,
 )
-from model.network import LapSRN, LapSRNConfig, Level, bilinear_kernel, phases_sum_to_one, zero_mean
+from model.network import LapSRN, LapSRNConfig, bilinear_kernel, phases_sum_to_one, zero_mean
 from tests.model.networks import FORMS, SKIPPING, luma, random_network
 
 
@@ -73,7 +73,6 @@ def test_image_upsampling_starts_bilinear() -> None:
     network = LapSRN(LapSRNConfig(scale=4, depth=1, width=4))
     with torch.no_grad():
         for level in network.levels:
-            assert isinstance(level, Level)
             level.residual.weight.zero_()
     picture = luma(1, 1, 12, 14)
     margin = network.config.margin
@@ -91,7 +90,6 @@ def test_bilinear_kernel_is_the_outer_product_of_quarters() -> None:
 def test_feature_upsampling_starts_near_channel_wise_bilinear() -> None:
     torch.manual_seed(0)
     level = LapSRN(LapSRNConfig()).levels[0]
-    assert isinstance(level, Level)
     noise = level.up.weight.detach() - torch.eye(64)[:, :, None, None] * bilinear_kernel()
     assert 0.009 < noise.std().item() < 0.011
     assert abs(noise.mean().item()) < 1e-3
@@ -291,7 +289,6 @@ def test_a_skip_adds_the_input_of_its_pair() -> None:
     network = random_network(LapSRNConfig(scale=4, depths=(5, 3), width=4, skips=True)).double()
     shallow = LapSRN(LapSRNConfig(scale=4, depth=1, width=4)).double()
     for level, same in zip(network.levels, shallow.levels, strict=True):
-        assert isinstance(level, Level)
         for second in list(level.convs)[2::2]:
             for parameter in second.parameters():
                 parameter.zero_()
@@ -307,8 +304,7 @@ def test_deep_levels_are_initialised_near_identity() -> None:
     """The second convolution of each pair starts at a fifth of the first one's size."""
     torch.manual_seed(0)
     level = LapSRN(LapSRNConfig(depths=(5, 3), skips=True)).levels[0]
-    assert isinstance(level, Level)
-    sizes = [conv.weight.std().item() for conv in level.convs]  # type: ignore[operator]
+    sizes = [conv.weight.std().item() for conv in level.convs]
     assert [size / sizes[1] for size in sizes[1:]] == pytest.approx([1, 0.2, 1, 0.2], rel=0.05)
 
 

@@ -123,7 +123,7 @@ def test_a_run_starts_from_weights_only_once(pictures: Path) -> None:
     resumed = load_weights(pictures.parent / "second" / "weights.safetensors")[1]
     assert resumed.recipe["start_from"] == first.sha256, "told by the weights, also after a stop"
     assert "start_from" not in first.recipe
-    assert not torch.equal(tensors["network/levels.0.convs.0.weight"], started.levels[0].convs[0].weight)  # type: ignore[index,union-attr]
+    assert not torch.equal(tensors["network/levels.0.convs.0.weight"], started.levels[0].convs[0].weight)
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,7 @@ from app.codec.readers.tiff_tags import (
     parts_needed,
     sizes,
     starts,
+    value_of,
     values,
 )
 from app.codec.samples import sixteen_bits, straight
@@ -158,7 +159,7 @@ class TiffReader(PillowReader):
         tags = self._image.tag_v2
         check_tiles(tags, self.source.limits)
         check_scans(tags, self._data)
-        if (number := values(tags, PER_PIXEL, (1,))[0]) > MOST_SAMPLES:
+        if (number := value_of(tags, PER_PIXEL, 1)) > MOST_SAMPLES:
             raise UndecodablePicture(f"The TIFF has {number} samples a pixel: send gray, RGB or CMYK.")
         self._check_listed(tags)
         if is_deep(tags):
@@ -168,7 +169,7 @@ class TiffReader(PillowReader):
         if is_subsampled(tags):
             return tiff_page.read_rgb(self._data)
         if (bits := odd_bits(tags)) is not None or not self._image.has_mode:
-            return tiff_page.read(self._data, bits or values(tags, BITS, (1,))[0])
+            return tiff_page.read(self._data, bits or value_of(tags, BITS, 1))
         decoded = super()._samples(animated)
         return straight(decoded) if self._image.premultiplied else decoded
 
@@ -198,20 +199,20 @@ def read_tiff(data: bytes, tags: TiffImagePlugin.ImageFileDirectory_v2, allow: b
     White-is-zero is turned round and premultiplied alpha divided out; inks stay inks. Not turned upright:
     Pillow's size of the page may be, so its directory is asked.
     """
-    height, width = values(tags, HEIGHT, (0,))[0], values(tags, WIDTH, (0,))[0]
+    height, width = value_of(tags, HEIGHT, 0), value_of(tags, WIDTH, 0)
     decoded, cut = _decoded(data, tags, allow)
-    photometric = values(tags, PHOTOMETRIC, (BLACK_IS_ZERO,))[0]
+    photometric = value_of(tags, PHOTOMETRIC, BLACK_IS_ZERO)
     return tiff_page.arranged(sixteen_bits(decoded, height, width), photometric, values(tags, EXTRA, ())), cut
 
 
 def _decoded(data: bytes, tags: TiffImagePlugin.ImageFileDirectory_v2, allow: bool) -> tuple[NDArray[Any], bool]:
     places = starts(tags)
-    stored = values(tags, COMPRESSION, (UNCOMPRESSED,))[0] == UNCOMPRESSED
+    stored = value_of(tags, COMPRESSION, UNCOMPRESSED) == UNCOMPRESSED
     end = max((start + size for start, size in zip(places, sizes(tags), strict=False)), default=0)
     if allow and stored and places and min(places) < len(data) < end:
         # Where samples are stored as they are, zeros take the place of what is missing.
-        picture = values(tags, HEIGHT, (0,))[0] * values(tags, WIDTH, (0,))[0]
-        tiles = len(places) * values(tags, TILE_HEIGHT, (0,))[0] * values(tags, TILE_WIDTH, (0,))[0]
-        most = 2 * values(tags, PER_PIXEL, (1,))[0] * max(picture, tiles)
+        picture = value_of(tags, HEIGHT, 0) * value_of(tags, WIDTH, 0)
+        tiles = len(places) * value_of(tags, TILE_HEIGHT, 0) * value_of(tags, TILE_WIDTH, 0)
+        most = 2 * value_of(tags, PER_PIXEL, 1) * max(picture, tiles)
         return tiff_page.decoded(data + bytes(min(end - len(data), most))), True
     return tiff_page.decoded(data), False

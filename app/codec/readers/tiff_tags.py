@@ -71,6 +71,11 @@ def values(tags: Tags, tag: int, default: tuple[int, ...]) -> tuple[int, ...]:
     return found
 
 
+def value_of(tags: Tags, tag: int, default: int) -> int:
+    """The first whole number of a tag; `default` if it is missing. Raises UndecodablePicture for anything else."""
+    return values(tags, tag, (default,))[0]
+
+
 def starts(tags: Tags) -> tuple[int, ...]:
     """Where the strips or tiles are in the file, as far as they are listed."""
     return values(tags, _STRIPS, ()) or values(tags, _TILES, ())
@@ -86,19 +91,17 @@ def check_storage(tags: Tags) -> None:
     _check_compression(tags)
     _check_parts(tags)
     if PHOTOMETRIC not in tags:  # Pillow and tifffile take it for gray whose white is zero
-        raise UndecodablePicture(
-            "The TIFF does not say what its samples mean (tag 262, PhotometricInterpretation). Save it again."
-        )
+        raise no_photometric()
     _check_planes(tags)
 
 
 def _check_compression(tags: Tags) -> None:
     """UndecodablePicture for a compression that no decoder here has."""
-    number = values(tags, COMPRESSION, (UNCOMPRESSED,))[0]
+    number = value_of(tags, COMPRESSION, UNCOMPRESSED)
     if number not in TiffImagePlugin.COMPRESSION_INFO or number in _NOT_READ:
-        name = next((each.name for each in tifffile.COMPRESSION if each == number), "unknown")
         raise UndecodablePicture(
-            f"The TIFF's compression ({number}, {name}) is not supported. Save it with LZW, Deflate or none."
+            f"The TIFF's compression ({number}, {compression_name(number)}) is not supported. Save it with LZW, "
+            "Deflate or none."
         )
 
 
@@ -114,8 +117,8 @@ def _check_parts(tags: Tags) -> None:
 
 def _check_planes(tags: Tags) -> None:
     """UndecodablePicture if nothing says how channels are stored: libtiff refuses it, tifffile takes it for planes."""
-    planes = values(tags, _PLANES, (_TOGETHER,))[0]
-    if planes not in (_TOGETHER, _SEPARATE) and values(tags, PER_PIXEL, (1,))[0] > 1:
+    planes = value_of(tags, _PLANES, _TOGETHER)
+    if planes not in (_TOGETHER, _SEPARATE) and value_of(tags, PER_PIXEL, 1) > 1:
         raise UndecodablePicture(
             f"The TIFF does not say how its channels are stored (tag 284, PlanarConfiguration, is {planes}; only 1 and "
             "2 have a meaning). Save it again."
@@ -124,15 +127,15 @@ def _check_planes(tags: Tags) -> None:
 
 def check_kind(tags: Tags) -> None:
     """UnsupportedFormat for a camera's raw file, UndecodablePicture for kinds of samples that are not read."""
-    photometric = values(tags, PHOTOMETRIC, (-1,))[0]
-    reduced = values(tags, _SUBFILE_TYPE, (0,))[0] & REDUCED
+    photometric = value_of(tags, PHOTOMETRIC, -1)
+    reduced = value_of(tags, _SUBFILE_TYPE, 0) & REDUCED
     if _DNG_VERSION in tags or photometric == _CFA or (reduced and _SUB_IFDS in tags):
         raise camera_raw()
     if reduced:
         raise UnsupportedFormat(
             "The TIFF's first page is marked as a smaller version of another one. Send the full picture on its own."
         )
-    kind, bits = values(tags, _FORMAT, (_UNSIGNED,))[0], max(values(tags, BITS, (1,)))
+    kind, bits = value_of(tags, _FORMAT, _UNSIGNED), max(values(tags, BITS, (1,)))
     what = {_SIGNED: "signed integers", _FLOAT: "floating-point numbers"}.get(kind, "unsigned integers")
     if kind in (_SIGNED, _FLOAT) or bits > 16:
         raise UndecodablePicture(
@@ -150,12 +153,24 @@ def camera_raw() -> UnsupportedFormat:
     )
 
 
+def no_photometric() -> UndecodablePicture:
+    """The error for a page without PhotometricInterpretation."""
+    return UndecodablePicture(
+        "The TIFF does not say what its samples mean (tag 262, PhotometricInterpretation). Save it again."
+    )
+
+
+def compression_name(number: int) -> str:
+    """What tifffile calls a compression, for error texts."""
+    return next((each.name for each in tifffile.COMPRESSION if each == number), "unknown")
+
+
 def check_tiles(tags: Tags, limits: DecodeLimits) -> None:
     """TooManyPixels if one tile is larger than a whole picture may be, or all together are far larger.
 
     libtiff would make room for it, and each is decoded as a whole.
     """
-    wide, high = values(tags, TILE_WIDTH, (0,))[0], values(tags, TILE_HEIGHT, (0,))[0]
+    wide, high = value_of(tags, TILE_WIDTH, 0), value_of(tags, TILE_HEIGHT, 0)
     most = max(limits.max_input_pixels, 1 << 20)
     if wide * high > most:
         raise TooManyPixels(
@@ -187,28 +202,28 @@ def check_scans(tags: Tags, data: bytes) -> None:
 
 def parts_needed(tags: Tags) -> int:
     """How many strips or tiles the picture has by its size; 0 for an old JPEG, which may be in the file as a whole."""
-    if values(tags, COMPRESSION, (UNCOMPRESSED,))[0] == _OLD_JPEG:
+    if value_of(tags, COMPRESSION, UNCOMPRESSED) == _OLD_JPEG:
         return 0
-    height, width = values(tags, HEIGHT, (0,))[0], values(tags, WIDTH, (0,))[0]
+    height, width = value_of(tags, HEIGHT, 0), value_of(tags, WIDTH, 0)
     if _TILES in tags and _STRIPS not in tags:
-        part = values(tags, TILE_HEIGHT, (height,))[0], values(tags, TILE_WIDTH, (width,))[0]
+        part = value_of(tags, TILE_HEIGHT, height), value_of(tags, TILE_WIDTH, width)
     else:
-        part = min(height, values(tags, _ROWS_PER_STRIP, (height,))[0]), width
+        part = min(height, value_of(tags, _ROWS_PER_STRIP, height)), width
     return _planes(tags) * -(-height // max(1, part[0])) * -(-width // max(1, part[1]))
 
 
 def _planes(tags: Tags) -> int:
     """In how many planes the samples are stored."""
-    return values(tags, PER_PIXEL, (1,))[0] if values(tags, _PLANES, (1,))[0] == _SEPARATE else 1
+    return value_of(tags, PER_PIXEL, 1) if value_of(tags, _PLANES, 1) == _SEPARATE else 1
 
 
 def is_subsampled(tags: Tags) -> bool:
     """Whether luma and chroma are stored at different resolutions, and not inside a JPEG."""
-    return values(tags, PHOTOMETRIC, (-1,))[0] == _YCBCR and not _is_jpeg(tags)
+    return value_of(tags, PHOTOMETRIC, -1) == _YCBCR and not _is_jpeg(tags)
 
 
 def _is_jpeg(tags: Tags) -> bool:
-    return values(tags, COMPRESSION, (UNCOMPRESSED,))[0] in (_OLD_JPEG, _JPEG)
+    return value_of(tags, COMPRESSION, UNCOMPRESSED) in (_OLD_JPEG, _JPEG)
 
 
 def odd_bits(tags: Tags) -> int | None:
@@ -217,15 +232,15 @@ def odd_bits(tags: Tags) -> int | None:
     if len(bits) > 1:
         raise UndecodablePicture(f"The TIFF's channels differ in depth ({sorted(bits)} bits). Send one depth for all.")
     (depth,) = bits
-    photometric = values(tags, PHOTOMETRIC, (-1,))[0]
+    photometric = value_of(tags, PHOTOMETRIC, -1)
     gray = photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO)
     # Of gray and alpha in separate planes, Pillow reads the first plane, or nothing; of other extra samples, nothing.
-    more = values(tags, PER_PIXEL, (1,))[0] > COLORS.get(photometric, MOST_SAMPLES)
-    apart = more and values(tags, _PLANES, (1,))[0] == _SEPARATE
+    more = value_of(tags, PER_PIXEL, 1) > COLORS.get(photometric, MOST_SAMPLES)
+    apart = more and value_of(tags, _PLANES, 1) == _SEPARATE
     usual = (depth == 8 and not apart) or (depth == 1 and gray)
-    compression = values(tags, COMPRESSION, (UNCOMPRESSED,))[0]
+    compression = value_of(tags, COMPRESSION, UNCOMPRESSED)
     # Of samples that are stored as they are, Pillow reverses the bits in some layouts only.
-    reversed_bits = compression == UNCOMPRESSED and values(tags, _FILL_ORDER, (1,))[0] != 1
+    reversed_bits = compression == UNCOMPRESSED and value_of(tags, _FILL_ORDER, 1) != 1
     return None if usual and compression in _WITH_PILLOW and not reversed_bits else depth
 
 
@@ -233,4 +248,4 @@ def is_deep(tags: Tags) -> bool:
     """Whether the directory describes 16-bit unsigned gray, RGB or CMYK samples."""
     bits = values(tags, BITS, (1,))
     kinds = values(tags, _FORMAT, (1,))
-    return values(tags, PHOTOMETRIC, (-1,))[0] in COLORS and set(bits) == {16} and set(kinds) == {1}
+    return value_of(tags, PHOTOMETRIC, -1) in COLORS and set(bits) == {16} and set(kinds) == {1}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from app.codec import jxl, jxl_profile
-from app.codec.color_management import profile_channels
+from app.codec.color_management import for_channels
 from app.codec.raster import Raster
 from app.codec.types import Metadata, Samples
 from app.codec.writers.pillow import DEFAULT_QUALITY
@@ -61,12 +61,12 @@ def _describe(library: ctypes.CDLL, encoder: Any, raster: Raster, lossless: bool
     level = library.JxlEncoderGetRequiredCodestreamLevel(encoder)
     if level > 0:
         _checked(library.JxlEncoderSetCodestreamLevel(encoder, level))
-    points, icc = raster.metadata.cicp, raster.metadata.icc
+    points, icc = raster.metadata.cicp, for_channels(raster.metadata.icc, channels)
     named = None if points is None else jxl_profile.encoding(points, gray=channels <= 2)
     if named is not None:
         _checked(library.JxlEncoderSetColorEncoding(encoder, byref(named)))
         return
-    if icc is not None and profile_channels(icc) == channels - alpha:
+    if icc is not None:
         _checked(library.JxlEncoderSetICCProfile(encoder, icc, len(icc)))
         return
     color = jxl.ColorEncoding()

@@ -5,7 +5,7 @@ from typing import Any
 
 from PIL import Image
 
-from app.codec.color_management import profile_channels
+from app.codec.color_management import for_channels
 from app.codec.metadata import EXIF_PREFIX
 from app.codec.types import Metadata, Samples
 
@@ -20,9 +20,9 @@ def image_of(samples: Samples) -> Image.Image:
 def saved(image: Image.Image, name: str, metadata: Metadata, settings: dict[str, Any]) -> bytes:
     """The file, with profile, EXIF and XMP; `name` and `settings` are Pillow's."""
     settings = dict(settings)
-    colors = 1 if len(image.getbands()) <= 2 else 3
-    if profile_channels(metadata.icc) == colors:  # sRGB by conversion needs none: readers assume it
-        settings["icc_profile"] = metadata.icc
+    icc = for_channels(metadata.icc, len(image.getbands()))
+    if icc is not None:  # sRGB by conversion needs none: readers assume it
+        settings["icc_profile"] = icc
     if metadata.exif is not None:
         settings["exif"] = EXIF_PREFIX + metadata.exif if name == "JPEG" else metadata.exif
     if metadata.xmp is not None and name != "JPEG":

@@ -13,7 +13,7 @@ import numpy as np
 from isal import isal_zlib
 
 from app.codec import png_color
-from app.codec.color_management import SRGB_CHROMATICITIES, SRGB_GAMMA, profile_channels
+from app.codec.color_management import SRGB_CHROMATICITIES, SRGB_GAMMA, for_channels
 from app.codec.deflate import huffman, isal, libdeflate, zlib_ng
 from app.codec.metadata.png import iptc_text
 from app.codec.native import library
@@ -67,10 +67,9 @@ def _delay(milliseconds: int) -> tuple[int, int]:
 
 
 def _ancillary(metadata: Metadata, channels: int) -> Iterable[bytes]:
-    colors = 1 if channels <= 2 else 3
     yield from png_color.written(metadata)
-    if metadata.icc is not None and profile_channels(metadata.icc) == colors:
-        yield chunk(b"iCCP", b"ICC profile\0\0", isal_zlib.compress(metadata.icc))
+    if (icc := for_channels(metadata.icc, channels)) is not None:
+        yield chunk(b"iCCP", b"ICC profile\0\0", isal_zlib.compress(icc))
     elif metadata.srgb:
         yield chunk(b"sRGB", b"\1")  # relative colorimetric, the intent of the conversion
     elif metadata.gamma:

@@ -2,10 +2,11 @@
 
 import io
 from concurrent.futures import Executor
+from typing import Any
 
 import tifffile
 
-from app.codec.color_management import profile_channels
+from app.codec.color_management import for_channels
 from app.codec.metadata.tiff import with_metadata
 from app.codec.raster import Raster
 from app.options import UpscaleOptions
@@ -19,16 +20,21 @@ def write(raster: Raster, options: UpscaleOptions, executor: Executor | None = N
     tifffile.imwrite(
         file,
         samples if channels > 1 else samples[..., 0],
-        photometric="rgb" if channels >= 3 else "minisblack",
-        planarconfig="contig" if channels > 1 else None,
-        extrasamples=["unassalpha"] if channels in (2, 4) else None,
-        compression="adobe_deflate",
-        predictor=True,
         byteorder="<",
         bigtiff=False,
-        metadata=None,
-        software=False,
+        **layout(channels),
     )
-    icc = raster.metadata.icc
-    icc = icc if profile_channels(icc) == (1 if channels <= 2 else 3) else None
-    return with_metadata(file.getvalue(), raster.metadata, icc)
+    return with_metadata(file.getvalue(), raster.metadata, for_channels(raster.metadata.icc, channels))
+
+
+def layout(channels: int) -> dict[str, Any]:
+    """How tifffile is to store samples of 1 to 4 `channels`: deflated with a predictor, without tags of its own."""
+    return {
+        "photometric": "rgb" if channels >= 3 else "minisblack",
+        "planarconfig": "contig" if channels > 1 else None,
+        "extrasamples": ["unassalpha"] if channels in (2, 4) else None,
+        "compression": "adobe_deflate",
+        "predictor": True,
+        "metadata": None,
+        "software": False,
+    }
