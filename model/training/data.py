@@ -18,6 +18,7 @@ from model.files import replacing
 from model.pictures import Picture, PictureError, find_pictures, read
 from model.resample import degrade, resize, round_to_uint8
 from model.training.damage import NO_DAMAGE, Damage
+from model.training.processes import end_with_parent
 
 FORM = 4  # version of the cache; with another number, it is built again
 CELL = 8  # low-resolution pixels per side of a cell of the sampling map
@@ -188,7 +189,7 @@ def _cells(height: int, width: int, core: int) -> tuple[int, int]:
 def _build(pictures: Mapping[str, Path], config: DataConfig, index: Path, pixels: Path, maps: Path) -> None:
     """Writes the three files of a cache: all pixels, all focus maps, and what is where in them."""
     entries, energies, bad = [], [], []
-    with replacing(pixels) as out, ProcessPoolExecutor() as pool:
+    with replacing(pixels) as out, ProcessPoolExecutor(initializer=end_with_parent) as pool:
 
         def write(level: Gray) -> tuple[int, int, int]:
             start = out.tell()

@@ -22,6 +22,7 @@ from model.degradations import KERNELS, noisy, shrink, through_jpeg
 from model.entry import Parser, check_output, file_errors
 from model.pictures import find_pictures, read
 from model.training.data import Gray, gray_of
+from model.training.processes import end_with_parent
 
 WAYS = (*KERNELS, "none")
 """How pictures were shrunk; the last one stands for not at all."""
@@ -217,7 +218,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with file_errors(parser.prog):
         check_output(options.to)
         files = find_pictures(options.data)
-        with ProcessPoolExecutor() as executor:
+        with ProcessPoolExecutor(initializer=end_with_parent) as executor:
             parts = list(executor.map(_of_file, files, range(len(files)), chunksize=8))
             parts += executor.map(_made_up, range(options.made_up), chunksize=8)
         torch.manual_seed(0)

@@ -3,6 +3,9 @@
 import errno
 import hashlib
 import os
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -310,6 +313,25 @@ def test_a_killed_worker_process_is_reported_in_one_line(make: Make, monkeypatch
     monkeypatch.setattr("model.training.data.ProcessPoolExecutor", Killed)
     with pytest.raises(UsageError, match=r"^a process that prepared pictures was killed, most likely for want of mem"):
         make()
+
+
+def test_worker_processes_end_with_a_run_that_is_killed(tmp_path: Path) -> None:
+    """They would otherwise wait for work forever, and keep open the pipe that the run wrote to."""
+    killed = """
+import os, signal, sys
+from pathlib import Path
+from model.training import data
+
+def kill(pool, pictures, config):
+    print(*pool.map(abs, range(8)), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+data._variants_of_all = kill
+data._build({}, data.DataConfig(), *(Path(sys.argv[1], name) for name in ("index", "pixels", "maps")))
+"""
+    # It ends once nobody has the pipe open any more.
+    done = subprocess.run([sys.executable, "-c", killed, tmp_path], stdout=subprocess.PIPE, check=False, timeout=120)
+    assert (done.stdout, done.returncode) == (b"0 1 2 3 4 5 6 7\n", -signal.SIGKILL)
 
 
 def test_a_cache_is_built_by_one_run_at_a_time(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
