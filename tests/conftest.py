@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
+from hypothesis import HealthCheck, settings
 
 from app.main import create_app
 from app.service.service import Service
@@ -29,10 +30,13 @@ HERE = "localhost,127.0.0.1,::1"
 
 
 def pytest_configure() -> None:
-    """Keeps what is started on this machine from being looked for through a developer's proxy.
+    """Settles how hypothesis runs, and keeps what is started on this machine from being looked for through a proxy.
 
     Others are kept, as packages may come through them; but httpx takes none for SOCKS.
     """
+    # The same examples in every run, however slow the machine is at the moment.
+    settings.register_profile("tests", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("tests")
     for name in ("no_proxy", "NO_PROXY"):
         os.environ[name] = f"{os.environ[name]},{HERE}" if os.environ.get(name) else HERE
     for name, value in list(os.environ.items()):

@@ -4,7 +4,7 @@ from collections import Counter
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import QueueFull, TooManyRequests
@@ -85,7 +85,6 @@ def test_single_units_leave_one_for_a_new_client() -> None:
     reserve=st.integers(0, 60),
     steps=st.lists(st.tuples(st.sampled_from("abcd"), st.integers(-30, 40))),
 )
-@settings(deadline=None)
 def test_room_follows_its_definition(alone: int, reserve: int, steps: list[tuple[str, int]]) -> None:
     """What a client then holds is at most alone / reserve times what is then free."""
     shares, held = Shares(alone, alone + reserve), Counter[str]()

@@ -10,7 +10,7 @@ import weakref
 import httpx
 import pytest
 from fastapi import FastAPI
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from starlette.requests import Request
 
@@ -335,7 +335,6 @@ def test_forms_of_every_allowed_shape_give_exactly_the_bytes_sent(shape: dict[st
     data=st.lists(st.sampled_from([b"\r", b"\n", b"-", b"X", b" ", b"--XXX", b"a", PNG]), min_size=1).map(b"".join),
     cuts=st.lists(st.integers(1, 30), min_size=1),
 )
-@settings(derandomize=True)
 def test_any_bytes_survive_a_form_in_any_pieces(data: bytes, cuts: list[int]) -> None:
     assume(re.search(rb"\r\n--XXX(--|[ \t]*\r?\n)", data + b"\r\n") is None)
     body, sink = form(data), FormSink(BOUNDARY.encode(), 1_000_000)

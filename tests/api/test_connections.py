@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from functools import partial
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from app.api.connections import RESERVE, Connections, affordable_connections, most_of_one
+from app.metrics import Metrics
 
 INFINITY = resource.RLIM_INFINITY
 ANN, BOB, CLEO, PROXY = "192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.9"
@@ -100,13 +102,45 @@ def test_the_oldest_of_a_clients_too_many_lingering_connections_is_closed() -> N
     connections, ended = Connections(1000, per_client=1000), list[str]()
     waiting = [partial(ended.append, f"ann {number}") for number in range(66)]
     connections.linger("bob", partial(ended.append, "bob"))
-    for end in waiting[:-1]:
+    for end in waiting:
         connections.linger("ann", end)
-    assert ended == ["ann 0"]
+    assert ended == ["ann 0", "ann 1"], "which take a moment to end"
     for end in waiting[:5]:
         connections.stop_lingering("ann", end)
-    connections.linger("ann", waiting[-1])
-    assert ended == ["ann 0"]
+    connections.linger("ann", partial(ended.append, "another"))
+    assert ended == ["ann 0", "ann 1"]
+
+
+def test_nothing_is_remembered_of_clients_that_have_left() -> None:
+    connections, line, end = Connections(10, per_client=10), Line(), partial(print)
+    assert connections.enter(ANN, line) == "open"
+    connections.linger(ANN, end)
+    assert ANN in repr(vars(connections))
+    connections.stop_lingering(ANN, end)
+    connections.leave(ANN, line)
+    assert ANN not in repr(vars(connections))
+
+
+@pytest.mark.parametrize(
+    ("per_client", "addresses", "dropped"),
+    [
+        (2, (ANN, ANN), 0),
+        (2, (ANN, ANN, ANN), 1),
+        (2, (ANN, ANN, BOB), 1),
+        (1000, (ANN,) * (2 + RESERVE), 0),
+        (1000, (ANN,) * (2 + RESERVE + 2), 2),
+    ],
+    ids=["room for all", "too many of one client", "one is displaced", "reserved for probes", "more than that"],
+)
+def test_connections_and_those_that_are_dropped_are_counted(
+    per_client: int, addresses: tuple[str, ...], dropped: int
+) -> None:
+    registry = CollectorRegistry()
+    connections = Connections(2, per_client, metrics=Metrics(registry))
+    for address in addresses:
+        connections.enter(address, Line())
+    assert registry.get_sample_value("lapsrn_connections") == len(addresses)
+    assert registry.get_sample_value("lapsrn_connections_dropped_total", {"reason": "too-many"}) == dropped
 
 
 @pytest.mark.parametrize(

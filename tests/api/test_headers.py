@@ -90,6 +90,22 @@ def test_header_limits_are_exact(url: str, head: bytes, status: int) -> None:
 
 
 @pytest.mark.parametrize(
+    "head",
+    [
+        MODEL + fields(60),
+        b"GET /model?" + b"x=y&" * 60 + b" HTTP/1.1\r\nHost: x\r\n",
+        MODEL + b"X: " + bytes([120]) * 40000 + b"\r\n",
+    ],
+    ids=["fields", "parameters", "bytes"],
+)
+def test_each_request_on_a_connection_is_counted_by_itself(url: str, head: bytes) -> None:
+    with connected(url) as connection:
+        for _ in range(3):
+            connection.sendall(head + b"\r\n")
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize(
     "piece",
     [bytes([120]) * 65536, fields(5000)],
     ids=["one long header", "many headers"],

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.api.negotiation import acceptable_formats, is_meant, revalidates, wants_async
@@ -103,7 +103,6 @@ def liked(accepted: Sequence[Range]) -> dict[str, int]:
     return weights
 
 
-@settings(deadline=None, derandomize=True, max_examples=100)
 @given(accepted=st.lists(ranges(), min_size=1, max_size=6))
 def test_the_format_with_the_highest_weight_is_chosen_in_any_notation(accepted: list[Range]) -> None:
     header, weights = ",".join(each.written for each in accepted), liked(accepted)
@@ -119,7 +118,6 @@ def test_the_format_with_the_highest_weight_is_chosen_in_any_notation(accepted: 
 PIECES = st.sampled_from([*"*/;,=. q\t01", "image/png", "image/", "q=", "0.5", "-1", "1e9", "nan", "\u0663", "\xff"])
 
 
-@settings(deadline=None, derandomize=True, max_examples=100)
 @given(header=st.text() | st.lists(PIECES).map("".join))
 def test_any_accept_header_gives_a_format_or_not_acceptable(header: str) -> None:
     assert choose_format(header, strict=False) in MEDIA_TYPES

@@ -84,7 +84,7 @@ def drive(api: Any, path: str, method: str, mode: Any) -> None:
     """Sends what the document allows, or does not, and compares each answer with the document."""
 
     @given(case=api[path][method].as_strategy(generation_mode=mode))
-    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+    @settings(max_examples=25, suppress_health_check=list(HealthCheck))
     def check(case: Any) -> None:
         # A picture must also decode, and GET needs an id or a cookie: the schema language cannot say so.
         case.call_and_validate(timeout=30, excluded_checks=[positive_data_acceptance])

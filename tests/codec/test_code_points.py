@@ -437,7 +437,7 @@ def test_a_colr_box_takes_precedence_over_the_bitstream(box: str) -> None:
     assert upscaled(data)[0].metadata.cicp is None
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_any_hevc_header_gives_code_points_or_none(data: st.DataObject) -> None:
     whole = hvcc()

@@ -84,14 +84,12 @@ def received(parts: Sequence[Part]) -> tuple[bytes, bytes]:
     return sent[PREFIX_SIZE:end], sent[end:]
 
 
-@settings(deadline=None, derandomize=True)
 @given(data=st.binary(), options=OPTIONS, limits=LIMITS)
 def test_a_request_can_be_read_back(data: bytes, options: UpscaleOptions, limits: DecodeLimits) -> None:
     header, file = received(decoder_protocol.request(data, options, limits))
     assert (*decoder_protocol.parsed_request(header), file) == (len(data), options, limits, data)
 
 
-@settings(deadline=None, derandomize=True)
 @given(sent=rasters())
 def test_an_answer_can_be_read_back(sent: Raster) -> None:
     header, blobs = received(decoder_protocol.answer(sent))
@@ -106,7 +104,6 @@ def test_an_answer_can_be_read_back(sent: Raster) -> None:
 
 
 @pytest.mark.parametrize("kind", REFUSALS)
-@settings(deadline=None, derandomize=True)
 @given(text=st.text(max_size=decoder_protocol.MAX_TEXT))
 def test_a_refusal_can_be_read_back(kind: type[errors.ClientError], text: str) -> None:
     header, blobs = received(decoder_protocol.refusal(kind(text)))
@@ -121,7 +118,7 @@ def test_an_error_class_that_decoders_do_not_raise_becomes_undecodable_picture()
         decoder_answer.parsed_answer(header)
 
 
-@settings(deadline=None, derandomize=True, max_examples=300)
+@settings(max_examples=300)
 @given(sent=rasters(), data=st.data())
 def test_a_malformed_answer_raises_at_most_a_value_error(sent: Raster, data: st.DataObject) -> None:
     """As from a decoder that a hostile file has taken over: one field holds arbitrary JSON."""

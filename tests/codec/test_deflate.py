@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from isal import isal_zlib
 
@@ -57,7 +57,6 @@ def test_a_code_tree_that_is_too_deep_is_flattened() -> None:
 
 
 @pytest.mark.skipif(native.library() is None, reason="huffman.c is not compiled here")
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 255), st.integers(1, 3000)), min_size=1, max_size=300), st.booleans())
 def test_any_bytes_survive_compression(runs: list[tuple[int, int]], last: bool) -> None:
     raw = np.repeat([value for value, _ in runs], [count for _, count in runs]).astype(np.uint8)

@@ -110,14 +110,13 @@ def _survives(data: bytes, options: UpscaleOptions, target: Any) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=400, suppress_health_check=list(HealthCheck))
 @given(data=mutated(), options=OPTIONS, target=st.sampled_from(["png", "png", "png", "tiff", "jpeg", "webp"]))
 def test_mutated_files_give_a_picture_or_a_client_error(data: bytes, options: UpscaleOptions, target: str) -> None:
     _survives(data, options, target)
 
 
 @pytest.mark.filterwarnings("ignore")
-@settings(max_examples=100, deadline=None)
 @given(
     start=st.sampled_from([data[:size] for data in SEEDS.values() for size in (4, 12, 40)]),
     rest=st.binary(max_size=300),

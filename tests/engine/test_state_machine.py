@@ -308,4 +308,4 @@ class SchedulerMachine(RuleBasedStateMachine):
 
 
 TestScheduler = SchedulerMachine.TestCase
-TestScheduler.settings = settings(max_examples=100, stateful_step_count=40, deadline=None, derandomize=True)
+TestScheduler.settings = settings(max_examples=100, stateful_step_count=40)

@@ -104,7 +104,7 @@ def test_a_window_is_a_section_of_the_padded_picture(height: int, width: int, ma
             np.testing.assert_array_equal(window[: inside.shape[0], : inside.shape[1]], inside)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.one_of(st.tuples(st.just(1), st.integers(1, 40)), st.tuples(st.integers(1, 40), st.integers(1, 40))),
     st.sets(st.integers(2, 24), min_size=1, max_size=4),

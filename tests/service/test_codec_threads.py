@@ -84,9 +84,14 @@ async def test_clients_take_turns_piece_by_piece(threads: CodecThreads) -> None:
 
 
 async def test_closing_cancels_waiting_pieces_and_finishes_those_that_have_begun() -> None:
-    threads, go = CodecThreads(1), threading.Event()
-    work = [asyncio.create_task(threads.run(lambda: go.wait(30), SMALL_PIXELS + 1)) for _ in range(3)]
-    await asyncio.sleep(0)
+    threads, began, go = CodecThreads(1), threading.Event(), threading.Event()
+
+    def piece() -> bool:
+        began.set()
+        return go.wait(30)
+
+    work = [asyncio.create_task(threads.run(piece, SMALL_PIXELS + 1)) for _ in range(3)]
+    await until(began.is_set)
     closing = asyncio.create_task(threads.close())
     await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
     go.set()

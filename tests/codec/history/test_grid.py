@@ -160,7 +160,7 @@ def test_nothing_is_found_in_drawings(name: str) -> None:
     assert quality_of(picture.crop((5, 3, 256, 192))) is None
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     st.integers(24, 200),
     st.integers(24, 200),

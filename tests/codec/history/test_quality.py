@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, JpegPresets
 
@@ -135,7 +135,6 @@ def test_a_layered_avif_has_no_quality() -> None:
 FILES = {kind: saved(kind, quality=50) for kind in ("WEBP", "AVIF")}
 
 
-@settings(deadline=None)
 @given(kind=st.sampled_from(sorted(FILES)), data=st.data())
 def test_damaged_headers_give_a_quality_or_none(kind: str, data: st.DataObject) -> None:
     file = bytearray(FILES[kind])

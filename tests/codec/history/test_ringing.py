@@ -62,7 +62,7 @@ def test_the_quality_is_found_if_edges_have_partial_blocks(height: int, width: i
     assert quality_of(cropped) == pytest.approx(75, abs=6)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     st.integers(7, 40),
     st.integers(0, 2**32),
