@@ -56,7 +56,7 @@ def recognised(picture: Picture) -> set[str]:
 
 def lines(pictures: Sequence[Picture]) -> Iterator[str]:
     """The lines of the table in Markdown."""
-    yield f"| of {len(pictures)} pictures, {SCALE} times smaller | noise is recognised | shrinking by area | without antialiasing |"
+    yield f"| of {len(pictures)} pictures, {SCALE} times smaller | noise | shrinking by area | without antialiasing |"
     yield "|---|---:|---:|---:|"
     for name, change in ROWS.items():
         found = [recognised(change(each)) for each in pictures]
