@@ -391,6 +391,24 @@ def test_too_many_strips_are_refused() -> None:
         decoded(strips)
 
 
+@pytest.mark.parametrize("bits", [8, 16])
+def test_strips_that_overlap_many_times_are_refused(bits: int) -> None:
+    """tifffile copies each strip: 262,144 of 25 MiB kept a decoder busy until its time was up."""
+    size, most = 4096, 80_000
+
+    def shared(strips: int) -> bytes:
+        samples = np.zeros((strips, 1, 1), np.uint16 if bits == 16 else np.uint8)
+        one = tiff(samples, bits, "<", BLACK_IS_ZERO, t278=(4, [1]), t279=(4, [size] * strips))
+        at = one.index(struct.pack("<HHI", 273, 4, 1))
+        placed = one[:at] + struct.pack("<HHII", 273, 4, strips, len(one)) + one[at + 12 :]
+        return placed + struct.pack(f"<{strips}I", *[len(placed) + 4 * strips] * strips) + bytes(size)
+
+    limits, strips = DecodeLimits(max_input_bytes=most // 8), most // size
+    assert read(shared(strips), wanted(2), limits).frames[0].shape == (strips, 1, 1)
+    with pytest.raises(UndecodablePicture, match=r"overlap: together they have 81,920 bytes .* at most 80,000"):
+        read(shared(strips + 1), wanted(2), limits)
+
+
 @pytest.mark.parametrize("bits", [4, 8])
 def test_a_strip_with_a_thousand_scans_is_refused(bits: int) -> None:
     """tifffile, which reads 4 bits, decoded 20,000 of them for more than a minute; libtiff refuses them itself."""

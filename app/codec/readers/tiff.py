@@ -30,6 +30,7 @@ from app.codec.readers.tiff_tags import (
     camera_raw,
     check_directory,
     check_kind,
+    check_overlap,
     check_scans,
     check_storage,
     check_tiles,
@@ -158,6 +159,7 @@ class TiffReader(PillowReader):
         assert isinstance(self._image, TiffFile)
         tags = self._image.tag_v2
         check_tiles(tags, self.source.limits)
+        check_overlap(tags, self._data, self.source.limits)
         check_scans(tags, self._data)
         if (number := value_of(tags, PER_PIXEL, 1)) > MOST_SAMPLES:
             raise UndecodablePicture(f"The TIFF has {number} samples a pixel: send gray, RGB or CMYK.")

@@ -35,6 +35,7 @@ _SCAN = (0xFF, 0xDA)
 """The marker of a JPEG's scan, which does not occur within its data."""
 _MOST_PARTS = 262_144  # strips or tiles, which are decoded one by one; writers make one a row at most
 _SLACK = 4  # of the pixels of all tiles over those of the largest picture: tiles reach over its edges
+_REPEATED = 8  # of the bytes of all strips or tiles over those of the largest file: writers share blank ones
 _YCBCR, _LAB, _ICC_LAB, _CFA = 6, 8, 9, 32803
 _SUBFILE_TYPE, _SUB_IFDS, _DNG_VERSION = 254, 330, 50706
 _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
@@ -181,6 +182,18 @@ def check_tiles(tags: Tags, limits: DecodeLimits) -> None:
         raise TooManyPixels(
             f"The TIFF's {parts:,} tiles have {parts * wide * high:,} pixels, far more than the picture. Save it with "
             "smaller ones."
+        )
+
+
+def check_overlap(tags: Tags, data: bytes, limits: DecodeLimits) -> None:
+    """UndecodablePicture if strips or tiles overlap so much that reading all of them takes far longer than the file."""
+    parts = zip(starts(tags), sizes(tags), strict=False)
+    total = sum(max(0, min(size, len(data) - start)) for start, size in parts)
+    most = _REPEATED * limits.max_input_bytes
+    if total > most:
+        raise UndecodablePicture(
+            f"The TIFF's strips or tiles overlap: together they have {total:,} bytes in a file of {len(data):,}; at "
+            f"most {most:,} are read. Save it again."
         )
 
 
