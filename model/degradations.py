@@ -49,7 +49,9 @@ def _interpolated(values: NDArray[np.generic], axis: int, size: int) -> NDArray[
     places = ((np.arange(size) + 0.5) * whole / size - 0.5).clip(0, whole - 1)
     before = np.floor(places).astype(int)
     share = (places - before).reshape(-1, *[1] * (values.ndim - 1 - axis))
-    return (1 - share) * values.take(before, axis) + share * values.take(np.minimum(before + 1, whole - 1), axis)
+    after = np.minimum(before + 1, whole - 1)
+    found: NDArray[np.float64] = (1 - share) * values.take(before, axis) + share * values.take(after, axis)
+    return found
 
 
 def _resized(image: Image.Image, height: int, width: int, kernel: str) -> NDArray[np.generic]:
