@@ -24,8 +24,8 @@ _COOKIE = _header(
 )
 _CLEAN = _header(
     "The clean-up strength, and what `clean=auto` chose it for: compression with its quality, either that of the file "
-    "or, as `grid`, that of an earlier JPEG; `noise` with its standard deviation in levels; or `area`, a way of "
-    "shrinking.",
+    "or, as `grid`, that of an earlier JPEG; `noise` with its standard deviation in levels; or `area` or "
+    "`aliased`, ways of shrinking.",
     "0.5; jpeg=90",
 )
 _RETRY = _header("Seconds to wait before the next attempt.", "5")
