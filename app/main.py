@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from app.api.replicas import Replicas
-    from app.api.server import Beside
+    from app.api.server import SideApplication
 
 
 def create_app(
@@ -80,7 +80,7 @@ def serve(settings: Settings | None = None, models: Sequence[ModelFactory] | Non
     app = create_app(settings, models, start_decoders=True)
     from app.api.server import run_server
 
-    return run_server(app, listener, _with_metrics(app, metrics))
+    return run_server(app, listener, _metrics_application(app, metrics))
 
 
 def _check_support(settings: Settings) -> None:
@@ -107,7 +107,8 @@ def listen(host: str, port: int, variable: str = "LAPSRN_PORT or --port") -> soc
         raise StartupError(f"cannot listen on {host} port {port}: {reason}") from None
 
 
-def _with_metrics(app: "FastAPI", listener: socket.socket | None) -> list["Beside"]:
+def _metrics_application(app: "FastAPI", listener: socket.socket | None) -> list["SideApplication"]:
+    """The application for LAPSRN_METRICS_PORT with its socket; [] without a listener."""
     from app.api.application import build_metrics_application
 
     return [] if listener is None else [(build_metrics_application(app.state.service, app.state.scrape), listener)]
@@ -121,8 +122,8 @@ def _serve_replicas(
     metrics: socket.socket | None,
 ) -> int:
     """Runs as the parent of `count` processes that serve on the same sockets."""
+    from app.api.draining_server import LAST_SECONDS
     from app.api.replicas import Replicas  # imports httpx, which only replicas need
-    from app.api.server import LAST_SECONDS
     from app.supervisor import Supervisor
 
     share = settings_of_replica(settings, count)
@@ -194,7 +195,7 @@ def _replica(
     parent = multiprocessing.parent_process()
     assert parent is not None and parent.pid is not None
     app.state.reloaded = partial(_reload_all, parent.pid)
-    code = run_server(app, listener, [own, *_with_metrics(app, metrics)], int(parent.sentinel))
+    code = run_server(app, listener, [own, *_metrics_application(app, metrics)], int(parent.sentinel))
     if os.getppid() != parent.pid:  # it was killed, and removes nothing
         shutil.rmtree(replicas.folder, ignore_errors=True)
     leave(code)

@@ -47,7 +47,7 @@ def test_pinning_replicas_is_refused_on_systems_without_it(monkeypatch: pytest.M
 
 _COUNTED = """
 import gc
-from app.api.server import DrainingServer
+from app.api.draining_server import DrainingServer
 from app.main import serve
 from app.settings import Settings
 from tests.fakes import FakeModel

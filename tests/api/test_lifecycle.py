@@ -8,7 +8,7 @@ import pytest
 import structlog
 import uvicorn
 
-from app.api import server
+from app.api import draining_server
 from app.codec import Codec, Decoded
 from app.errors import StartupError
 from app.formats import INPUT_FORMATS
@@ -105,10 +105,12 @@ async def test_a_shutdown_that_does_not_end_is_abandoned_after_the_grace_time(
             if stuck:
                 await asyncio.Event().wait()
 
-    monkeypatch.setattr(server, "LAST_SECONDS", 0.5)
+    monkeypatch.setattr(draining_server, "LAST_SECONDS", 0.5)
     async with serve() as client:
         app = app_of(client)
-        draining = server.DrainingServer(uvicorn.Config(app, log_config=None), service_of(client), app.state.access)
+        draining = draining_server.DrainingServer(
+            uvicorn.Config(app, log_config=None), service_of(client), app.state.access
+        )
         monkeypatch.setattr(draining, "servers", [], raising=False)
         monkeypatch.setattr(draining, "lifespan", Lifespan(), raising=False)
         await asyncio.wait_for(draining.shutdown(), timeout=10)

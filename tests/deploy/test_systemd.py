@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.api.server import LAST_SECONDS
+from app.api.draining_server import LAST_SECONDS
 from app.errors import EXIT_STARTUP
 from app.settings import Settings
 
