@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from app.build import build_formulas
 from app.codec.merge import merge
 from app.codec.split import split
+from bench.paths import WEIGHTS
 from bench.pictures import photograph
-from bench.png import WEIGHTS
 from model.entry import Parser
 from model.evaluate import pad
 from model.runtime import Weights

@@ -1,4 +1,4 @@
-"""Floating-point operations of the folded network; a multiplication and an addition are two."""
+"""The work of a picture: floating-point operations without any margins, and as the engine cuts it into tiles."""
 
 from app.engine import EngineConfig
 from app.engine.tiles import cut_axes

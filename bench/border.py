@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.png import DATA, WEIGHTS
+from bench.paths import DATA, WEIGHTS
 from model.color import luma
 from model.entry import Parser, file_errors
 from model.evaluate import pairs

@@ -27,19 +27,18 @@ from app.codec.merge import merge
 from app.options import UpscaleOptions
 from app.service.clean_up import COMPRESSION, STEPS, suitable
 from app.settings import Settings
+from bench.paths import CALIBRATION
 from model.checkpoint import load_tensors, save_tensors
 from model.degradations import noisy, shrink
 from model.entry import Parser, file_errors
 from model.evaluate import luma_8bit, pad
-from model.model_card import write_block
+from model.model_card import renew_block
 from model.pictures import find_pictures, read
 from model.quality import psnr
 from model.resample import degrade
 from model.runtime import Runtime, Weights
 from model.weights import KINDS
 
-ROOT = Path(__file__).resolve().parent.parent
-DATA = ROOT.parent / "shared" / "data" / "calibrate"
 SIDE = 192
 STRENGTHS = tuple(step / STEPS for step in range(STEPS + 1))
 ALIKE = 0.04  # dB
@@ -191,7 +190,7 @@ def main() -> None:
         "--waypoints", type=Path, nargs="*", default=[], help="networks between the two, of the same form"
     )
     parser.add_argument(
-        "--data", type=Path, default=DATA, help="pictures without losses, neither trained on nor scored"
+        "--data", type=Path, default=CALIBRATION, help="pictures without losses, neither trained on nor scored"
     )
     parser.add_argument(
         "--cards", type=Path, nargs="*", default=[], help="Markdown files whose block `clean NAME` to renew"
@@ -214,8 +213,7 @@ def main() -> None:
         strengths = points(measured)
         table = as_table(measured, strengths)
         print(table)
-        for card in arguments.cards:
-            card.write_text(write_block(card.read_text(), f"clean {end.info.name}", table))
+        renew_block(arguments.cards, f"clean {end.info.name}", table)
         if not arguments.dry:
             tensors, about = load_tensors(arguments.weights)
             about["clean"] = {"base": base.info.name, "strengths": strengths}

@@ -22,12 +22,12 @@ from tqdm import tqdm
 
 from app.cli.local import LocalBackend, local_settings
 from app.options import MORE_EFFORT, MoreEffort, UpscaleOptions
-from bench.png import DATA
+from bench.paths import DATA
 from model.color import linear_from_srgb, srgb_from_linear
 from model.degradations import shrink
 from model.entry import Parser, file_errors, strength
 from model.evaluate import luma_8bit, pairs
-from model.model_card import write_block
+from model.model_card import renew_block
 from model.quality import psnr
 from model.resample import resize, round_to_uint8
 
@@ -210,8 +210,7 @@ def main() -> None:
         )
         table = as_table(lines, arguments.strengths)
         print(table)
-        for card in arguments.cards:
-            card.write_text(write_block(card.read_text(), "degraded", table))
+        renew_block(arguments.cards, "degraded", table)
 
 
 if __name__ == "__main__":

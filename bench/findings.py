@@ -15,14 +15,14 @@ import numpy as np
 from app.build import build_formulas
 from app.codec.history.pixels import findings_of
 from app.codec.split import split
-from bench.png import DATA
+from bench.paths import CALIBRATION, DATA
 from model.degradations import noisy, shrink
 from model.entry import Parser, file_errors
-from model.model_card import write_block
+from model.model_card import renew_block
 from model.pictures import Picture, find_pictures, read
 
 SCALE = 4
-FOLDERS = (DATA / "Set5" / "HR", DATA / "Set14" / "HR", DATA.parent / "calibrate" / "photos")
+FOLDERS = (DATA / "Set5" / "HR", DATA / "Set14" / "HR", CALIBRATION / "photos")
 KINDS = ("noise", "area", "aliased")
 
 
@@ -72,8 +72,7 @@ def main() -> None:
     with file_errors(parser.prog):
         table = "\n".join(lines([read(path) for path in find_pictures(arguments.data)]))
         print(table)
-        for card in arguments.cards:
-            card.write_text(write_block(card.read_text(), "findings", table))
+        renew_block(arguments.cards, "findings", table)
 
 
 if __name__ == "__main__":

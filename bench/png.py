@@ -24,12 +24,11 @@ from app.codec.raster import Raster
 from app.codec.split import split
 from app.codec.writers.png import write
 from app.options import UpscaleOptions
+from bench.paths import DATA, WEIGHTS
 from model import resample
 from model.entry import Parser, at_least, check_output, file_errors
 
 SCALE: Final = 4
-DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "bench"
-WEIGHTS = Path(__file__).resolve().parent.parent / "weights" / "lapsrn_x4.safetensors"
 FORMULAS = build_formulas()
 
 OPTIONS = UpscaleOptions(scale=SCALE)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import load, machine
+from bench.paths import ROOT, WEIGHTS
 from bench.processes import command_of, cpu_seconds, family, memory_mib
 from bench.redis_server import RedisServer
 from bench.report import number
@@ -25,7 +26,6 @@ from bench.serving import PATH
 from deploy.scale_check import CONTAINERS, Scaled
 from model.entry import Parser
 
-ROOT = Path(__file__).resolve().parent.parent
 RAY = ROOT / "build" / "ray-venv" / "bin" / "python"
 CLIENTS = 16
 SIZE = (256, 256)
@@ -116,8 +116,8 @@ def ray_nodes(count: int) -> Iterator[Arrangement]:
     with _redis() as (url, redis):
         environment = {
             "LAPSRN_REDIS_URL": url,
-            "LAPSRN_WEIGHTS": str(ROOT / "weights/lapsrn_x4.safetensors"),
-            "LAPSRN_MORE_WEIGHTS": str(ROOT / "weights"),
+            "LAPSRN_WEIGHTS": str(WEIGHTS),
+            "LAPSRN_MORE_WEIGHTS": str(WEIGHTS.parent),
             "LAPSRN_LOG_LEVEL": "warning",
             "PYTHONPATH": str(ROOT),
             "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "deploy.ray.proxy:middlewares",

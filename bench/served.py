@@ -12,7 +12,7 @@ import numpy as np
 from app.build import build_formulas
 from app.codec.merge import merge
 from app.codec.split import split
-from bench.png import DATA, WEIGHTS
+from bench.paths import DATA, WEIGHTS
 from model.entry import Parser, file_errors
 from model.evaluate import luma_8bit, pad, pairs
 from model.quality import psnr

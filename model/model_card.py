@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,12 @@ def write_block(text: str, name: str, block: str) -> str:
     """`text` with what stands between `<!-- name: begin -->` and `<!-- name: end -->` replaced, if it is there."""
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     return re.sub(f"{begin}.*?{end}", lambda _: f"{begin}\n{block}\n{end}", text, flags=re.DOTALL)
+
+
+def renew_block(cards: Iterable[Path], name: str, block: str) -> None:
+    """Writes a block into Markdown files: see `write_block`."""
+    for card in cards:
+        card.write_text(write_block(card.read_text("utf-8"), name, block), "utf-8")
 
 
 def with_tables(text: str, weights: Path) -> str:

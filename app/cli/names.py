@@ -6,6 +6,8 @@ from app.cli.inputs import KEEP, PlanError
 from app.options import UpscaleOptions
 
 FIELDS = ("stem", "suffix", "scale", "model")
+UNFIT = "/\\{}\0"
+"""Characters of a model that cannot be part of a file's name, or would be taken for a field."""
 
 
 def template(typed: str | None, options: UpscaleOptions, level: int | None) -> str:
@@ -33,5 +35,10 @@ def template(typed: str | None, options: UpscaleOptions, level: int | None) -> s
         raise PlanError("--name with {scale} does not go with --width, --height or --long-side, which have no scale.")
     if "model" in names and options.model is None:
         raise PlanError("--name with {model} needs --model.")
+    if "model" in names and not set(str(options.model)).isdisjoint(UNFIT):
+        raise PlanError(
+            f"--model {options.model!r} cannot be part of a name: give the name of a model, not its file, or leave "
+            "{model} out of --name."
+        )
     scale = f"{level or options.scale:g}"
     return typed.format(stem="{stem}", suffix="{suffix}", scale=scale, model=options.model)

@@ -18,10 +18,10 @@ from contextlib import asynccontextmanager
 from itertools import groupby
 from pathlib import Path
 
+from bench.chaos.clients import Clients
 from bench.chaos.finding import Finding, row, table
-from bench.chaos.scenarios import SCENARIOS, Play, Site, burst, die, mixed
+from bench.chaos.scenarios import SCENARIOS, Context, Setup, burst, die, mixed
 from bench.chaos.server import ServiceProcess
-from bench.chaos.visitors import Visitors
 from bench.redis_server import RedisServer
 from bench.servers import free_port
 from model.entry import Parser
@@ -35,9 +35,9 @@ _A_WORKER_MIB = 300
 
 
 @asynccontextmanager
-async def redis_of(site: Site) -> AsyncIterator[RedisServer | None]:
-    """A real Redis, if the site has one."""
-    if site != "redis":
+async def redis_of(setup: Setup) -> AsyncIterator[RedisServer | None]:
+    """A real Redis, if the setup has one."""
+    if setup != "redis":
         yield None
         return
     if shutil.which("redis-server") is None:
@@ -51,26 +51,26 @@ async def redis_of(site: Site) -> AsyncIterator[RedisServer | None]:
             server.stop()
 
 
-async def on_site(site: Site, seconds: Mapping[str, float], clients: int, warm: float) -> list[Finding]:
+async def on_setup(setup: Setup, seconds: Mapping[str, float], at_once: int, warm: float) -> list[Finding]:
     """One service, and the scenarios in `seconds` against it, each for so long; the first finding is of its rest."""
-    async with redis_of(site) as redis:
+    async with redis_of(setup) as redis:
         settings = {} if redis is None else {"LAPSRN_REDIS_URL": redis.url}
-        log = Path("/dev/full") if site == "full disk" else None
+        log = Path("/dev/full") if setup == "full disk" else None
         async with ServiceProcess(settings, log) as service:
-            visitors = Visitors(service)
-            await visitors.learn()
-            await mixed(Play(visitors, warm, clients))
+            clients = Clients(service)
+            await clients.learn()
+            await mixed(Context(clients, warm, at_once))
             if "burst" in seconds:
-                await burst(Play(visitors, 0.0, clients))
+                await burst(Context(clients, 0.0, at_once))
             if {"die", "hang"} & set(seconds):
                 for _ in range(min(_WARM_DEATHS, int(warm))):
-                    await die(Play(visitors, 0.0, clients))
+                    await die(Context(clients, 0.0, at_once))
             idle, _ = await service.settled()
-            findings = [Finding(f"({site}, idle)", after=idle)]
+            findings = [Finding(f"({setup}, idle)", after=idle)]
             for name, share in seconds.items():
-                visitors.finding = finding = Finding(name)
+                clients.finding = finding = Finding(name)
                 began = time.monotonic()
-                await SCENARIOS[name].run(Play(visitors, share, clients, redis))
+                await SCENARIOS[name].run(Context(clients, share, at_once, redis))
                 finding.seconds = time.monotonic() - began
                 finding.after, left = await service.settled()
                 finding.broken += left
@@ -78,19 +78,19 @@ async def on_site(site: Site, seconds: Mapping[str, float], clients: int, warm: 
                 print(row(finding), *finding.broken[:5], sep="\n", flush=True)
             now = service.vitals()
             if now.memory_mib > idle.memory_mib * 1.15 + _A_WORKER_MIB:
-                visitors.expect(False, f"memory grew from {idle.memory_mib:.0f} to {now.memory_mib:.0f} MiB")
-            visitors.finding.broken += await service.stop_cleanly()
+                clients.expect(False, f"memory grew from {idle.memory_mib:.0f} to {now.memory_mib:.0f} MiB")
+            clients.finding.broken += await service.stop_cleanly()
             return findings
 
 
-async def chaos(names: list[str], seconds: float, clients: int) -> list[Finding]:
-    """The scenarios in about `seconds` and the time that 500 pictures take; of each site first its idle service."""
+async def chaos(names: list[str], seconds: float, at_once: int) -> list[Finding]:
+    """The scenarios in about `seconds` and the time that 500 pictures take; of each setup first its idle service."""
     total = sum(SCENARIOS[name].share for name in names) or 1.0
     shares = {name: seconds * SCENARIOS[name].share / total for name in SCENARIOS if name in names}
     findings = []
-    for site, group in groupby(shares, key=lambda name: SCENARIOS[name].site):
+    for setup, group in groupby(shares, key=lambda name: SCENARIOS[name].setup):
         warm = min(_WARM_SHARE * seconds, _WARM_SECONDS)
-        findings += await on_site(site, {name: shares[name] for name in group}, clients, warm)
+        findings += await on_setup(setup, {name: shares[name] for name in group}, at_once, warm)
     return findings
 
 

@@ -1,6 +1,6 @@
 """The service as `lapsrn serve` builds it, with workers that fail on command: `python -m bench.chaos.child`.
 
-Each line on standard input is one of FAULTS, which the next batch then suffers.
+Each line on standard input is one of FAULTS, which is injected into the next batch.
 """
 
 import functools
@@ -21,7 +21,7 @@ Tiles = NDArray[np.float32]
 FAULTS = ("die", "hang", "fail", "memory")
 """The worker's thread ends; it stays in the batch for HANG_TIMES the service's limit; RuntimeError; MemoryError."""
 HANG_TIMES = 1.5
-STRUCK = "a fault strikes: "
+INJECTED = "injected fault: "
 """Printed on standard output before a fault, with its name after it."""
 
 
@@ -38,13 +38,13 @@ class Faults:
         for line in sys.stdin:
             self._waiting.append(line.strip())
 
-    def strike(self) -> None:
-        """Lets the batch that is about to run suffer what waits, if anything does."""
+    def trigger(self) -> None:
+        """Injects the next waiting fault, if there is one, into the batch that is about to run."""
         try:
             fault = self._waiting.popleft()
         except IndexError:
             return
-        print(f"{STRUCK}{fault}", flush=True)
+        print(f"{INJECTED}{fault}", flush=True)
         if fault == "die":
             raise SystemExit("chaos")
         if fault == "fail":
@@ -59,7 +59,7 @@ class FaultyModel:
     """A TileModel in front of the real one."""
 
     def __init__(self, real: TileModel, faults: Faults) -> None:
-        """`real` answers where no fault strikes."""
+        """`real` answers where no fault is injected."""
         self._real = real
         self._faults = faults
         self.info = real.info
@@ -69,8 +69,8 @@ class FaultyModel:
         self._real.warm_up(shapes)
 
     def run(self, tiles: Tiles, scale: int, **options: Any) -> dict[int, Tiles]:
-        """The real model's answer, unless a fault strikes first."""
-        self._faults.strike()
+        """The real model's answer, unless a fault is injected."""
+        self._faults.trigger()
         return self._real.run(tiles, scale, **options)
 
 

@@ -11,7 +11,7 @@ from bench.chaos.server import ServiceProcess
 from bench.chaos.wire import Reply, exchange, leave
 
 
-class Visitors:
+class Clients:
     """Sends pictures and garbage to one running service, and notes in `finding` what it promised and did not keep."""
 
     def __init__(self, service: ServiceProcess, seed: int = 1) -> None:

@@ -12,14 +12,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from bench.chaos.child import FAULTS, STRUCK
+from bench.chaos.child import FAULTS, INJECTED
 from bench.chaos.wire import exchange
 from bench.servers import free_port
 
 HANG_SECONDS = 10.0
 """LAPSRN_HANG_SECONDS of the service."""
 _FAULT_SECONDS = 120.0
-"""For a batch to come and suffer a fault."""
+"""For a batch to come that a fault can be injected into."""
 _RESULT_MAX_BYTES = 4 * 1024 * 1024
 """Little, so that finished pictures that are kept as promised are not taken for a leak."""
 
@@ -128,15 +128,15 @@ class ServiceProcess:
         """How often the service's log has `text`."""
         return self._log.read_text().count(text)
 
-    async def suffer(self, fault: str) -> None:
-        """The next batch suffers one of child.FAULTS; returns when it has. Raises TimeoutError if none comes."""
-        before = self.logged(STRUCK)
+    async def inject(self, fault: str) -> None:
+        """Injects one of child.FAULTS into the next batch, and waits for that. Raises TimeoutError if none comes."""
+        before = self.logged(INJECTED)
         if fault not in FAULTS or self.process.stdin is None:
             raise ValueError(f"{fault} is none of {', '.join(FAULTS)}")
         self.process.stdin.write(f"{fault}\n".encode())
         async with asyncio.timeout(_FAULT_SECONDS):
             while True:
-                if self.logged(STRUCK) > before:
+                if self.logged(INJECTED) > before:
                     return
                 await asyncio.sleep(0.1)
 

@@ -11,9 +11,9 @@ from typing import cast
 
 import pytest
 
+from bench.chaos.clients import Clients
 from bench.chaos.pictures import GARBAGE_KINDS, garbage, pictures
 from bench.chaos.server import ServiceProcess
-from bench.chaos.visitors import Visitors
 from bench.chaos.wire import Reply
 
 
@@ -25,8 +25,8 @@ class Stub:
 
 
 @asynccontextmanager
-async def visitors_of(answer: bytes) -> AsyncIterator[Visitors]:
-    """Visitors of a server that gives everybody the same answer."""
+async def clients_of(answer: bytes) -> AsyncIterator[Clients]:
+    """Clients of a server that gives everybody the same answer."""
 
     async def reply(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -35,9 +35,9 @@ async def visitors_of(answer: bytes) -> AsyncIterator[Visitors]:
         writer.close()
 
     async with await asyncio.start_server(reply, "127.0.0.1", 0) as server:
-        visitors = Visitors(cast(ServiceProcess, Stub(server.sockets[0].getsockname()[1])))
-        visitors.right = [Reply(200, {}, b"right", 0.0).digest] * len(visitors.pictures)
-        yield visitors
+        clients = Clients(cast(ServiceProcess, Stub(server.sockets[0].getsockname()[1])))
+        clients.right = [Reply(200, {}, b"right", 0.0).digest] * len(clients.pictures)
+        yield clients
 
 
 @pytest.mark.parametrize(
@@ -53,15 +53,15 @@ async def visitors_of(answer: bytes) -> AsyncIterator[Visitors]:
     ],
 )
 async def test_responses_that_break_a_promise_are_counted(answer: bytes, broken: list[str]) -> None:
-    async with visitors_of(answer) as visitors:
-        await visitors.ask()
-        assert visitors.finding.broken == broken
+    async with clients_of(answer) as clients:
+        await clients.ask()
+        assert clients.finding.broken == broken
 
 
 async def test_garbage_must_be_refused() -> None:
-    async with visitors_of(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok") as visitors:
-        await visitors.ask_garbage()
-        assert visitors.finding.broken == ["200: b'ok'"]
+    async with clients_of(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok") as clients:
+        await clients.ask_garbage()
+        assert clients.finding.broken == ["200: b'ok'"]
 
 
 def test_garbage_differs_from_the_picture() -> None:

@@ -43,6 +43,10 @@ def test_results_are_named_by_the_template(
         (".{stem}{suffix}", {}, "none that are hidden"),
         ("{stem}_{scale}{suffix}", {"width": 9}, "does not go with --width"),
         ("{stem}_{model}{suffix}", {}, "needs --model"),
+        *(
+            ("{stem}_{model}{suffix}", {"model": name}, "not its file")
+            for name in ("weights/a.safetensors", "a{b}", "a{")
+        ),
     ],
 )
 def test_an_invalid_template_is_refused(typed: str, options: dict[str, Any], words: str) -> None:
