@@ -1,7 +1,6 @@
 """What a job says of itself while it runs, and which jobs are remembered."""
 
 import asyncio
-from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -130,7 +129,7 @@ class Service:
 
 
 @pytest.fixture
-def service(clock: Clock) -> Iterator[Service]:
+def service(clock: Clock) -> Service:
     return Service(clock)
 
 
