@@ -3,7 +3,6 @@
 import asyncio
 import functools
 import logging
-import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
@@ -20,7 +19,7 @@ from app.engine.request import Request
 from app.engine.scheduler import Scheduler
 from app.engine.status import EngineStatus
 from app.engine.tiles import fewest_tiles
-from app.errors import BadParameter, DeadlineExceeded, Draining, StartupError
+from app.errors import BadParameter, Draining, StartupError
 
 _log = logging.getLogger(__name__)
 _JOIN_SECONDS = 5.0
@@ -141,7 +140,6 @@ class Engine:
         clean: Sequence[float] = (),
         compressed: bool = True,
         passes: int = 1,
-        deadline: float | None = None,
         on_progress: Callable[[int, int], None] | None = None,
         on_rows: Callable[[int, Outputs], None] | None = None,
         on_stage: Callable[[str, float], None] | None = None,
@@ -152,14 +150,13 @@ class Engine:
         is the unit of fair scheduling. `clean` has the clean-up strength of each plane, a multiple of 1/8, or is empty
         for no clean-up; `compressed` is whether the picture has compression losses. With 8 `passes` the result is the
         mean over the symmetries of the square, with 2 that over the picture and a quarter turn of it; tiles and work
-        multiply accordingly. `deadline` is in time.monotonic() seconds.
+        multiply accordingly.
 
         The callbacks run on the event loop: `on_progress` gets (tiles done, all tiles); `on_rows` gets (rows, outputs)
         when source rows [0, rows) of every plane are done, and may `release` them; `on_stage` gets ("queue", seconds)
         and ("infer", seconds). Cancelling the task takes its tiles out of the queue.
 
-        Raises BadParameter (an unknown scale or network), QueueFull, TooManyRequests, Draining, DeadlineExceeded and
-        InferenceFailed.
+        Raises BadParameter (an unknown scale or network), QueueFull, TooManyRequests, Draining and InferenceFailed.
         """
         chosen = choose(self._ready_networks(), scale, network)
         _check(planes)
@@ -167,9 +164,6 @@ class Engine:
             raise BadParameter(f"{chosen.name} has no clean-up")
         if not planes:
             return Outputs()
-        seconds_left = None if deadline is None else deadline - time.monotonic()
-        if seconds_left is not None and seconds_left <= 0:
-            raise DeadlineExceeded("the deadline had passed before the picture reached the queue")
 
         def report(done: int, total: int, rows: int) -> None:
             if on_progress:
@@ -200,11 +194,7 @@ class Engine:
         try:
             if on_progress:
                 on_progress(0, request.total)
-            async with asyncio.timeout(seconds_left):
-                await bridge.finished
-        except TimeoutError:
-            done = request.total - request.remaining
-            raise DeadlineExceeded(f"the deadline passed when {done} of {request.total} tiles were done") from None
+            await bridge.finished
         finally:
             bridge.close()
             self._waiting.discard(bridge.finished)

@@ -1,7 +1,6 @@
 """Takes one picture through decoding, network, encoding and storing. The core of POST /upscale and of every job."""
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -128,21 +127,12 @@ class Pipeline:
         seconds = order.deadline_seconds
         try:
             async with asyncio.timeout(seconds):
-                deadline = None if seconds is None else time.monotonic() + seconds
-                return await self._run(order, upload, stages, progress, patient, deadline)
+                return await self._run(order, upload, stages, progress, patient)
         except TimeoutError:
             otherwise = "" if patient else ", or ask for a job (Prefer: respond-async)"
             raise DeadlineExceeded(f"Not done within {seconds:g} s. Send a smaller picture{otherwise}.") from None
 
-    async def _run(
-        self,
-        order: Order,
-        upload: Upload,
-        stages: Stages,
-        progress: Progress,
-        patient: bool,
-        deadline: float | None,
-    ) -> Upscaled:
+    async def _run(self, order: Order, upload: Upload, stages: Stages, progress: Progress, patient: bool) -> Upscaled:
         with stages.measure("decode"):
             # The number of pixels is known only after decoding; until then it is estimated from the bytes.
             pixels = PIXELS_PER_BYTE * len(upload.read()) * order.options.least_level**2
@@ -175,7 +165,6 @@ class Pipeline:
                 clean=decoded.strengths(cleaned.strength),
                 compressed=cleaned.compressed,
                 passes=chosen.passes,
-                deadline=deadline,
                 on_progress=report,
                 on_rows=writer.advance,
                 on_stage=stages.note,

@@ -1,9 +1,8 @@
-"""The engine from outside: right pixels, fairness, admission, cancellation, deadlines, shutdown."""
+"""The engine from outside: right pixels, fairness, admission, cancellation, shutdown."""
 
 import asyncio
 import gc
 import threading
-import time
 import weakref
 from typing import Any
 from unittest.mock import Mock
@@ -14,7 +13,7 @@ import pytest
 from app.engine import Engine, EngineConfig, Plane
 from app.engine.request import Request
 from app.engine.tiles import Shape
-from app.errors import BadParameter, DeadlineExceeded, Draining, QueueFull, StartupError
+from app.errors import BadParameter, Draining, QueueFull, StartupError
 from tests.conftest import until
 from tests.engine.conftest import ZERO, Start, counters
 from tests.engine.fakes import FakeModel, Gate, Tiles, assert_upscaled, picture
@@ -263,28 +262,6 @@ async def test_cancelling_a_request_removes_its_tiles_from_the_queue(start: Star
     assert_upscaled([picture(8, 16)], await stays)
     assert len(model.calls) == 3, "one of the request that left, two of the one that stayed"
     assert counters(engine) == ZERO
-
-
-async def test_a_missed_deadline_removes_the_tiles_from_the_queue(start: Start) -> None:
-    gate, model = Gate(), FakeModel()
-    model.before = gate
-    engine = await start(model, tile_widths=(8,))
-    with pytest.raises(DeadlineExceeded, match="0 of 10 tiles"):
-        late = engine.upscale([picture(8, 80)], scale=4, client="a", deadline=time.monotonic() + 0.2)
-        await asyncio.wait_for(late, 10)
-    assert engine.status().queue_tiles == 0
-    gate.open()
-    await engine.upscale([picture(8, 8)], scale=4, client="a")
-    assert len(model.calls) <= 2
-    assert counters(engine) == ZERO
-
-
-async def test_nothing_is_computed_for_a_request_whose_deadline_has_passed(start: Start) -> None:
-    model = FakeModel()
-    engine = await start(model)
-    with pytest.raises(DeadlineExceeded):
-        await engine.upscale([picture(8, 80)], scale=4, client="a", deadline=time.monotonic())
-    assert model.calls == []
 
 
 async def test_stop_finishes_admitted_requests_and_refuses_new_ones(start: Start) -> None:
