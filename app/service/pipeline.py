@@ -143,14 +143,7 @@ class Pipeline:
             otherwise = "" if patient else ", or ask for a job (Prefer: respond-async)"
             raise DeadlineExceeded(f"Not done within {seconds:g} s. Send a smaller picture{otherwise}.") from None
 
-    async def _run(
-        self,
-        order: Order,
-        upload: Upload,
-        stages: Stages,
-        progress: Progress,
-        patient: bool,
-    ) -> Upscaled:
+    async def _run(self, order: Order, upload: Upload, stages: Stages, progress: Progress, patient: bool) -> Upscaled:
         with stages.measure("decode"):
             # The number of pixels is known only after decoding; until then it is estimated from the bytes.
             pixels = PIXELS_PER_BYTE * len(upload.read()) * order.options.least_level**2

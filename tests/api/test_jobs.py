@@ -5,6 +5,7 @@ import functools
 import gc
 import json
 import threading
+import time
 import weakref
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from app.api import routes_upscale
 from app.api.routes_jobs import state_events
 from app.api.turnstile import Turnstile
+from app.codec import footprint
 from app.service.job_snapshot import JobSnapshot, State
 from app.service.jobs import Jobs
 from app.service.pipeline import Upload
@@ -325,6 +327,21 @@ async def test_jobs_have_their_own_deadline(serve: Running) -> None:
         assert document["error"]["type"] == "urn:lapsrn:problem:deadline-exceeded"
         assert document["error"]["detail"] == "Not done within 0.05 s. Send a smaller picture."
         gate.set()
+
+
+async def test_a_deadline_that_passes_while_the_process_is_busy_says_the_same(
+    serve: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No timer runs between decoding and the queue if the event loop has much to do."""
+
+    def slowly(*arguments: Any) -> int:
+        time.sleep(1.1)
+        return footprint(*arguments)
+
+    monkeypatch.setattr("app.service.pipeline.footprint", slowly)
+    async with serve(job_deadline_seconds=1.0) as client:
+        document = await finished(client, (await begin(client)).headers["location"])
+        assert document["error"]["detail"] == "Not done within 1 s. Send a smaller picture."
 
 
 @pytest.mark.parametrize("job_id", ["A" * 32, "a", "-_"])
