@@ -116,19 +116,11 @@ def open_model(settings: Settings, models: Sequence[ModelFactory] | None) -> Mod
 
     with _as_startup_error():
         weights = open_weights(settings)
+    _check_weights(settings, weights)
     with _as_startup_error("LAPSRN_DEVICES or --device: "):
         devices = devices_of(settings.devices)
     with _as_startup_error("LAPSRN_BACKEND: "):
         chosen = [choose(each.info.config, devices[0], settings.dtype, settings.backend) for each in weights]
-    names = [each.info.name for each in weights]
-    if len(set(names)) < len(names):
-        raise StartupError(f"weights files must differ in name, as that is what model= asks for: {', '.join(names)}")
-    found = weights[0].info.sha256
-    if settings.weights_sha256 not in (None, found):
-        raise StartupError(
-            f"{settings.weights} has SHA-256 {found}, not the {settings.weights_sha256} of "
-            "LAPSRN_WEIGHTS_SHA256; restore the file or correct the setting"
-        )
     if devices == ["cpu"]:
         devices *= settings.cpu_workers or cores()
     factories = [
@@ -139,6 +131,19 @@ def open_model(settings: Settings, models: Sequence[ModelFactory] | None) -> Mod
     computing = [each.info.config for each in weights if not each.info.full_strength_of]  # others are strengths of them
     memory = backend.memory(computing, len(factories))
     return ModelSource(factories, engine_config(backend.tiling(devices[0])), memory, devices[0] != "cpu")
+
+
+def _check_weights(settings: Settings, weights: "Sequence[Weights]") -> None:
+    """Raises StartupError if two networks have the same name, or the first one is not that of LAPSRN_WEIGHTS_SHA256."""
+    names = [each.info.name for each in weights]
+    if len(set(names)) < len(names):
+        raise StartupError(f"weights files must differ in name, as that is what model= asks for: {', '.join(names)}")
+    found = weights[0].info.sha256
+    if settings.weights_sha256 not in (None, found):
+        raise StartupError(
+            f"{settings.weights} has SHA-256 {found}, not the {settings.weights_sha256} of "
+            "LAPSRN_WEIGHTS_SHA256; restore the file or correct the setting"
+        )
 
 
 @contextlib.contextmanager

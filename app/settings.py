@@ -16,9 +16,10 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
-from app.api_keys import PREFIX, SHA256, ApiKey, complaint, keys_in, text_of
+from app.api_keys import ApiKey, keys_in, text_of
 from app.errors import SettingsRefused, StartupError
 from app.formats import INPUT_FORMATS
+from app.setting_errors import PREFIX, SHA256, complaint
 from app.webhook_rules import Rules, is_host_pattern, secrets_in
 
 _MIB = 1024 * 1024

@@ -29,7 +29,6 @@ class Scheduler:
         self._tiles, self._bytes = Shares(config.max_tiles), Shares(config.max_bytes)
         self._work = 0
         """The work of all tiles that wait or are held."""
-        self._in_flight = 0
         self.idle = 0
         """Holders that wait for a batch."""
         self._rate = WorkRate()
@@ -110,7 +109,6 @@ class Scheduler:
                 if tile.request.started_at is None:
                     tile.request.started_at = now
             self._held[holder].update(batch)
-            self._in_flight += len(batch)
             return batch
 
     def finished(self, holder: Hashable, tiles: Iterable[Tile], seconds: float | None = None) -> None:
@@ -207,7 +205,8 @@ class Scheduler:
     @property
     def in_flight(self) -> int:
         """Tiles that holders have."""
-        return self._in_flight
+        with self._changed:
+            return sum(map(len, self._held.values()))
 
     @property
     def bytes_under_way(self) -> int:
@@ -238,7 +237,6 @@ class Scheduler:
             tile.request.held -= 1
             self._tiles.remove(tile.request.client)
         self._work -= _work_of(taken)
-        self._in_flight -= len(taken)
         return taken
 
     def _close(self, request: Request) -> bool:

@@ -10,8 +10,8 @@ from app.options import UpscaleOptions
 from app.service import clean_up
 
 
-class Networks(Protocol):
-    """The networks of an engine that is ready."""
+class ReadyEngine(Protocol):
+    """What a plan needs of an engine whose networks are loaded."""
 
     @property
     def scales(self) -> tuple[int, ...]:
@@ -48,7 +48,7 @@ class Plan:
         return self.levels[-1]
 
 
-def check(engine: Networks, options: UpscaleOptions) -> str | None:
+def check(engine: ReadyEngine, options: UpscaleOptions) -> str | None:
     """The network; None if it depends on the picture's size. Raises BadParameter for options that fit no picture."""
     scales = _scales(engine, options)
     if options.sized:
@@ -59,7 +59,7 @@ def check(engine: Networks, options: UpscaleOptions) -> str | None:
     return _network(engine, _level(options, scales), options)
 
 
-def make_plan(engine: Networks, options: UpscaleOptions, height: int, width: int) -> Plan:
+def make_plan(engine: ReadyEngine, options: UpscaleOptions, height: int, width: int) -> Plan:
     """The plan for a picture of this size. Raises BadParameter."""
     check(engine, options)
     scales, size = _scales(engine, options), options.size_of(height, width)
@@ -79,14 +79,14 @@ def make_plan(engine: Networks, options: UpscaleOptions, height: int, width: int
     return Plan(network, level, (level,), size)
 
 
-def _network(engine: Networks, level: int, options: UpscaleOptions) -> str:
+def _network(engine: ReadyEngine, level: int, options: UpscaleOptions) -> str:
     """The network for this level. Raises BadParameter, also if it lacks the clean-up strength that is asked for."""
     name = engine.choose(level, options.model)
     clean_up.check(engine.networks, engine.networks[name], options.clean)
     return name
 
 
-def _scales(engine: Networks, options: UpscaleOptions) -> Sequence[int]:
+def _scales(engine: ReadyEngine, options: UpscaleOptions) -> Sequence[int]:
     """The scales of the network that `options` name, or of all."""
     named = engine.networks.get(options.model or "")
     return engine.scales if named is None else named.scales

@@ -1,7 +1,7 @@
 """WebP (RFC 9649): read by Pillow, or as far as it is there by libwebp's incremental decoder."""
 
 import ctypes
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import islice
 
 import numpy as np
@@ -38,9 +38,14 @@ class WebpReader(PillowReader):
         Of an animation, that is said of its frames, and where none of them is, the canvas is transparent.
         """
         decoded = super()._samples(animated)
-        if decoded.shape[2] == 3 or _has_alpha(self.source.data):
+        if decoded.shape[2] == 3 or self._announces_alpha:
             return decoded
         return decoded if is_animated(self._data) and decoded[..., 3].min() < _OPAQUE else decoded[..., :3]
+
+    @cached_property
+    def _announces_alpha(self) -> bool:
+        """As `_has_alpha`, which walks through the whole file: once, not for every frame."""
+        return _has_alpha(self.source.data)
 
     def _opened(self, data: bytes) -> Image.Image:
         # Pillow allocates the whole canvas when it opens a WebP, so its size is checked before.
