@@ -36,22 +36,9 @@ class PngReader(PillowReader):
         header = png_chunks.header(data)
         self.source.check_pixels(header.height, header.width)
         data, damaged, misplaced = png_chunks.usable(data)
-        self._depth, self._film, self._coding = header.depth, data, png_color.coding(data)
-        self._announced = apng.frame_count(data)
-        # Pillow is given the still alone: an unsound film must not cost it, and Pillow's way of composing is not used.
-        still = apng.still(data) if self._announced else data
-        fault = png_chunks.fault(still)
-        if self._announced and (fault or (self.source.options.frames == "all" and self._announced > 1)):
-            fault = png_chunks.fault(data)
-        if fault is not None:
-            if not self.source.allow_truncated:
-                raise UndecodablePicture(
-                    f"The PNG is damaged: {fault}. Send the whole file, or ask for what is there with truncated=allow."
-                )
-            self.truncated, self.lacks_pixels = True, png_chunks.short(data, header) is not None
-            data, self._announced = png_chunks.repaired(data), 0
-        elif self._announced:
-            data = apng.still(data)
+        self._depth, self._coding = header.depth, png_color.coding(data)
+        self._film, self._announced = data, apng.frame_count(data)
+        data = self._still(data, header)
         self._key = png_chunks.transparent_color(data, header)
         if header.depth < 8:
             self._full_gray = (1 << header.depth) - 1
@@ -59,6 +46,25 @@ class PngReader(PillowReader):
         self._blocks.dropped += [note(name, DAMAGED) for name in damaged]
         self._blocks.dropped += [note(name, MISPLACED) for name in misplaced]
         return image
+
+    def _still(self, data: bytes, header: png_chunks.Header) -> bytes:
+        """The file without its film, or what can be saved of a damaged one. Raises UndecodablePicture.
+
+        Pillow is given the still alone: an unsound film must not cost it, and Pillow's way of composing is not used.
+        """
+        still = apng.still(data) if self._announced else data
+        fault = png_chunks.fault(still)
+        if self._announced and (fault or (self.source.options.frames == "all" and self._announced > 1)):
+            fault = png_chunks.fault(data)
+        if fault is None:
+            return still
+        if not self.source.allow_truncated:
+            raise UndecodablePicture(
+                f"The PNG is damaged: {fault}. Send the whole file, or ask for what is there with truncated=allow."
+            )
+        self.truncated, self.lacks_pixels = True, png_chunks.short(data, header) is not None
+        self._announced = 0
+        return png_chunks.repaired(data)
 
     def _with_low_bits(self, image: Image.Image) -> Image.Image:
         """Of the 16 bits of a transparent colour only those of the depth count (PNG, 11.3.1.1)."""
