@@ -7,7 +7,7 @@ were never compressed, it averages to nearly 0. tests/codec/history/test_grid.py
 same in C.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -32,15 +32,17 @@ _LEAST_MEAN, _LEAST_SCORE, _MOST_ELSEWHERE = 0.2, 7.0, 0.6
 
 def quality_of(tiles: Iterable[NDArray[np.float32]]) -> int | None:
     """The quality that a picture was coded with, from its parts as of `tiles_of`; None if they show none."""
-    sums, counts = _sums(histograms(tiles))
-    counts = counts.clip(1)
-    scores = sums / np.sqrt(counts / 2)  # of a cosine with no preference for any angle, in standard deviations
+    parts = list(tiles)
+    sums, counts = _sums(histograms(parts))
+    scores = _scores(sums, counts)
     position, index = np.unravel_index(scores.argmax(), scores.shape)
-    means = sums[:, index] / counts[:, index]
+    means = sums[:, index] / counts[:, index].clip(1)
     elsewhere = np.delete(means, position).max()
     score, mean = scores[position, index], means[position]
-    sure = score > _LEAST_SCORE and mean > _LEAST_MEAN and elsewhere < _MOST_ELSEWHERE * mean
-    return QUALITIES[index] if sure else None
+    if score <= _LEAST_SCORE or mean <= _LEAST_MEAN or elsewhere >= _MOST_ELSEWHERE * mean:
+        return None
+    distinct = _scores(*_sums(_distinct(parts, *divmod(int(position), 8))))
+    return QUALITIES[index] if distinct[0, index] > _LEAST_SCORE else None
 
 
 def tiles_of(height: int, width: int, rows: Callable[[int, int], NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
@@ -110,6 +112,31 @@ def _slid(picture: NDArray[np.float32], frequency: int, axis: int) -> NDArray[np
     for piece, factor in zip(pieces, _basis()[frequency], strict=True):
         total += piece * factor
     return total
+
+
+def _distinct(tiles: Sequence[NDArray[np.float32]], down: int, across: int) -> NDArray[np.uint32]:
+    """As `histograms`, for one position of the grid; but of blocks that are alike, mirrored or turned, one counts.
+
+    Drawings repeat and mirror shapes. What one of these blocks shows by chance, they all do.
+    """
+    basis, found = _basis(), []
+    for tile in tiles:
+        height, width = (tile.shape[0] - down) // 8, (tile.shape[1] - across) // 8
+        blocks = tile[down:, across:][: height * 8, : width * 8].reshape(height, 8, width, 8)
+        coefficients = np.einsum("kr,yrxc,lc->yxkl", basis, blocks, basis, optimize=True)
+        found.append(coefficients.reshape(-1, len(basis), len(basis)))
+    magnitudes = np.abs(np.concatenate(found))[:, *zip(*FREQUENCIES, strict=True)].clip(max=_BINS / _PER_LEVEL)
+    levels = magnitudes.round().astype(np.int64)
+    turned = levels[:, [FREQUENCIES.index(each[::-1]) for each in FREQUENCIES]]
+    weights = (int(_BINS / _PER_LEVEL) + 1) ** np.arange(len(FREQUENCIES))
+    _, first = np.unique(np.minimum(levels @ weights, turned @ weights), return_index=True)
+    bins = np.minimum(magnitudes[first] * _PER_LEVEL, _BINS - 1).astype(np.intp)
+    return np.stack([np.bincount(each, minlength=_BINS) for each in bins.T]).astype(np.uint32)[None]
+
+
+def _scores(sums: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How far sums of cosines are from those of angles that are all equally likely, in standard deviations."""
+    return sums / np.sqrt(counts.clip(1) / 2)
 
 
 def _sums(found: NDArray[np.uint32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

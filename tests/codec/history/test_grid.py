@@ -126,6 +126,9 @@ def drawn() -> dict[str, Image.Image]:
     icons = Image.new("RGB", (256, 192), "white")
     for at in itertools.product(range(0, 256, 16), range(0, 192, 16)):
         ImageDraw.Draw(icons).ellipse((at[0] + 2, at[1] + 2, at[0] + 13, at[1] + 13), fill=(at[0], at[1], 128))
+    dots = Image.new("L", (768, 768), 255)
+    for left, top in itertools.product(range(0, 768, 96), range(0, 768, 96)):
+        ImageDraw.Draw(dots).ellipse((left + 24, top + 24, left + 72, top + 72), fill=0)
     tile = random.integers(0, 256, (8, 8), np.uint8)
     pictures = {f"a checkerboard of {side}": checkerboard(side) for side in (1, 2, 4, 8, 16)}
     pictures |= {
@@ -144,6 +147,7 @@ def drawn() -> dict[str, Image.Image]:
         "one bit": (photograph(192, 256)[..., 1] > 128).astype(np.uint8) * 255,
     }
     found = {name: Image.fromarray(picture) for name, picture in pictures.items()}
+    found["soft dots"] = dots.resize((192, 192), Image.Resampling.BOX)
     found |= {"text": text, "icons": icons, "soft text": text.filter(ImageFilter.GaussianBlur(0.8))}
     found["a palette"] = textured(192, 256).quantize(64).convert("RGB")
     found["enlarged eight times"] = textured(24, 32).resize((256, 192), Image.Resampling.BILINEAR)
