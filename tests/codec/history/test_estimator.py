@@ -105,10 +105,15 @@ def test_false_alarms_on_clean_pictures_are_rare(kernel: str) -> None:
     found = [recognised(low) for low in low_resolutions(kernel)]
     assert share("noise", found) <= 0.03
     assert share("area", found) <= (0.0 if kernel == "bicubic" else 0.1)
+    assert share("aliased", found) == 0
 
 
 def test_shrinking_by_area_is_found_in_most_pictures() -> None:
     assert share("area", map(recognised, low_resolutions("box"))) >= 0.5
+
+
+def test_shrinking_without_antialiasing_is_found_in_most_pictures() -> None:
+    assert share("aliased", map(recognised, low_resolutions("aliased"))) >= 0.5
 
 
 def test_the_codec_reports_what_the_estimator_finds() -> None:
