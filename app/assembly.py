@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 _THREADS = 8
 """Threads besides those of the workers and the codec: the event loop's helpers, and decoder processes."""
 _GPUS = Path("/proc/driver/nvidia/gpus")
+"""Has an entry for each NVIDIA GPU of the machine."""
 _REPLICAS_PER_CORE = 4
 """Maximum of LAPSRN_REPLICAS: one busy replica already uses a core, so a larger number is a mistake."""
 

@@ -136,9 +136,10 @@ def configure(level: str, form: str, stream: TextIO | None = None, replica: int 
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
+    formatter = _JournalFormatter if _is_journal(stream) else structlog.stdlib.ProcessorFormatter
     handler = logging.StreamHandler(LossyWriter(stream))
     handler.setFormatter(
-        (_JournalFormatter if _is_journal(stream) else structlog.stdlib.ProcessorFormatter)(
+        formatter(
             foreign_pre_chain=shared,
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
         )

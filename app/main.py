@@ -68,19 +68,19 @@ def serve(settings: Settings | None = None, models: Sequence[ModelFactory] | Non
     for name in unknown_settings(os.environ):
         structlog.get_logger("lapsrn").warning("not a setting; see docs/configuration.md", variable=name)
     listener = listen(settings.host, settings.port)
-    metrics = None
+    metrics_listener = None
     if settings.metrics_port is not None:
-        metrics = listen(settings.host, settings.metrics_port, "LAPSRN_METRICS_PORT")
+        metrics_listener = listen(settings.host, settings.metrics_port, "LAPSRN_METRICS_PORT")
     _print_address(listener)
     count = replica_count(settings)
     if count > 1 and not hasattr(socket, "AF_UNIX"):
         raise StartupError(f"LAPSRN_REPLICAS={count}: this system has no Unix sockets, which replicas need; set 1")
     if count > 1:
-        return _serve_replicas(count, settings, models, listener, metrics)
+        return _serve_replicas(count, settings, models, listener, metrics_listener)
     app = create_app(settings, models, start_decoders=True)
     from app.api.server import run_server
 
-    return run_server(app, listener, _metrics_application(app, metrics))
+    return run_server(app, listener, _metrics_application(app, metrics_listener))
 
 
 def _check_support(settings: Settings) -> None:
@@ -119,7 +119,7 @@ def _serve_replicas(
     settings: Settings,
     models: Sequence[ModelFactory] | None,
     listener: socket.socket,
-    metrics: socket.socket | None,
+    metrics_listener: socket.socket | None,
 ) -> int:
     """Runs as the parent of `count` processes that serve on the same sockets."""
     from app.api.draining_server import LAST_SECONDS
@@ -137,7 +137,7 @@ def _serve_replicas(
             replicas.socket(index).unlink(missing_ok=True)
             process = spawn.Process(
                 target=_replica,
-                args=(index, again, replicas, share, models, listener, metrics),
+                args=(index, again, replicas, share, models, listener, metrics_listener),
                 name=f"replica-{index}",
             )
             with early_signals.held_back():
@@ -170,7 +170,7 @@ def _replica(
     settings: Settings,
     models: Sequence[ModelFactory] | None,
     listener: socket.socket,
-    metrics: socket.socket | None,
+    metrics_listener: socket.socket | None,
 ) -> NoReturn:
     """The main function of a replica; `again` if it replaces one that has ended."""
     from app.api.application import build_metrics_application
@@ -195,7 +195,7 @@ def _replica(
     parent = multiprocessing.parent_process()
     assert parent is not None and parent.pid is not None
     app.state.reloaded = partial(_reload_all, parent.pid)
-    code = run_server(app, listener, [own, *_metrics_application(app, metrics)], int(parent.sentinel))
+    code = run_server(app, listener, [own, *_metrics_application(app, metrics_listener)], int(parent.sentinel))
     if os.getppid() != parent.pid:  # it was killed, and removes nothing
         shutil.rmtree(replicas.folder, ignore_errors=True)
     leave(code)

@@ -74,7 +74,8 @@ class RequestEnvelope:
         if route == "/upscale" and scope["method"] == "POST":
             pixels = facts.get("height", 0) * facts.get("width", 0)
             self._metrics.upscaled(facts.get("model", ""), pixels, status, seconds)
-        (self._log.debug if route in PROBES and status < 400 else self._log.info)(
+        log = self._log.debug if route in PROBES and status < 400 else self._log.info
+        log(
             "request",
             request_id=trace.request_id,
             trace_id=trace.trace_id,

@@ -24,4 +24,4 @@ class WorkRate:
 
     def per_second(self) -> float:
         """The sum of the workers' rates; 0.0 before the first batch."""
-        return sum(work / max(seconds, 1e-9) for work, seconds in self._workers.values()) or 0.0
+        return sum((work / max(seconds, 1e-9) for work, seconds in self._workers.values()), 0.0)

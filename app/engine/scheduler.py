@@ -57,31 +57,35 @@ class Scheduler:
         with self._changed:
             self._check(client, tiles, size)
 
-    def _check(self, client: str, new_tiles: int, new_bytes: int) -> None:
+    def _check(self, client: str, tiles: int, size: int) -> None:
+        """See `check`; for callers that hold the lock."""
         if self._draining:
             raise Draining("the service is shutting down; send the request again, to another instance or later")
-        if not self._requests:
+        surplus_tiles = tiles - self._tiles.room(client)
+        surplus_bytes = size - self._bytes.room(client)
+        if not self._requests or (surplus_tiles <= 0 and surplus_bytes <= 0):
             return
-        limits = self._config
-        tiles, size = self._tiles.total, self._bytes.total
-        surplus_tiles = new_tiles - self._tiles.room(client)
-        surplus_bytes = new_bytes - self._bytes.room(client)
-        if surplus_tiles <= 0 and surplus_bytes <= 0:
-            return
-        share = max(surplus_tiles / max(1, tiles), surplus_bytes / max(1, size))
-        rate = self._rate.per_second()
-        wait = max(1.0, min(1.0, share) * self._work / rate if rate else limits.retry_seconds)
+        wait = self._seconds_until_done(surplus_tiles, surplus_bytes)
         scarce = self._tiles if surplus_tiles > 0 else self._bytes
-        under_way, retry = f"{tiles} tiles and {size >> 20} MiB", f"try again in {wait:.0f} s"
-        unfit = f"this picture's {new_tiles} tiles and {new_bytes >> 20} MiB do not fit"
+        unfit = f"this picture's {tiles} tiles and {size >> 20} MiB do not fit"
+        limits = f"{self._config.max_tiles} tiles and {self._config.max_bytes >> 20} MiB"
+        retry = f"try again in {wait:.0f} s"
         raise scarce.refusal(
             client,
-            f"{under_way} are under way, and {unfit} below the limits of {limits.max_tiles} tiles and "
-            f"{limits.max_bytes >> 20} MiB, which all clients share; {retry}",
+            f"{self._tiles.total} tiles and {self._bytes.total >> 20} MiB are under way, and {unfit} below the limits "
+            f"of {limits}, which all clients share; {retry}",
             f"{self._tiles.of(client)} tiles and {self._bytes.of(client) >> 20} MiB of yours are under way, and "
             f"{unfit} into your share while other clients are here; {retry}, or send fewer at once",
             retry_after=wait,
         )
+
+    def _seconds_until_done(self, tiles: int, size: int) -> float:
+        """Estimated seconds, at least 1, until so many of the tiles and bytes under way are done."""
+        rate = self._rate.per_second()
+        if not rate:
+            return max(1.0, self._config.retry_seconds)
+        part = max(tiles / max(1, self._tiles.total), size / max(1, self._bytes.total))
+        return max(1.0, min(1.0, part) * self._work / rate)
 
     def enlist(self, holder: Hashable) -> None:
         """Registers a holder, which may take batches until it is released."""

@@ -5,7 +5,7 @@ lowered to fixed parts of what the process, the networks and the decoders leave.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from types import MappingProxyType
 
 from app.errors import StartupError
@@ -65,11 +65,7 @@ class Division:
 
     def mebibytes(self) -> dict[str, int | str]:
         """For the log and for `lapsrn doctor`."""
-        return {
-            name: value if isinstance(value, str) else value // MIB
-            for name in self.__slots__
-            for value in (getattr(self, name),)
-        }
+        return {name: value if isinstance(value, str) else value // MIB for name, value in asdict(self).items()}
 
 
 def fitted(settings: Settings, memory: Available, base: Base) -> Settings:

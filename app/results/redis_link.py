@@ -215,9 +215,10 @@ class RedisLink:
             _log().info("the results store answers again")
         if full != self._full:
             self._full, self._up_since = full, self._heard
-            (_log().warning if full else _log().info)(
-                "the results store is out of memory" if full else "the results store has room again"
-            )
+            if full:
+                _log().warning("the results store is out of memory")
+            else:
+                _log().info("the results store has room again")
         if not isinstance(mark, bytes):
             return
         if self._mark and mark != self._mark:

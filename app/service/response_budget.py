@@ -60,23 +60,7 @@ class ResponseBudget:
         stays in memory as a whole, so it counts instead, but only once for all of its parts that the client is sent.
         Raises TooManyRequests or QueueFull.
         """
-        key, size = (client, id(part_of)), count
-        if part_of is not None:
-            size = 0 if self._parts[key] else len(part_of)
-        self.check(client, size)
-        self._shares.add(client, size)
-        if part_of is not None:
-            self._parts[key] += 1
-
-        def give_back() -> None:
-            if part_of is None:
-                self._shares.remove(client, count)
-                return
-            self._parts[key] -= 1
-            if not self._parts[key]:
-                del self._parts[key]
-                self._shares.remove(client, len(part_of))
-
+        give_back = self._count(client, count) if part_of is None else self._count_part(client, part_of)
         if reader is None:
             return give_back
 
@@ -85,7 +69,34 @@ class ResponseBudget:
             reader.cut_off()
 
         transfer = self._transfers.begin(client, count, reader.taken, cut_off)
-        return lambda: give_back() if self._transfers.end(transfer) else None
+
+        def end() -> None:
+            if self._transfers.end(transfer):
+                give_back()
+
+        return end
+
+    def _count(self, client: str, count: int) -> Callable[[], None]:
+        """Counts bytes; the returned function gives them back. Raises TooManyRequests or QueueFull."""
+        self.check(client, count)
+        self._shares.add(client, count)
+        return lambda: self._shares.remove(client, count)
+
+    def _count_part(self, client: str, picture: bytes) -> Callable[[], None]:
+        """Counts the whole picture with the first of its parts that are being sent; it is given back with the last."""
+        key = (client, id(picture))
+        more = 0 if self._parts[key] else len(picture)
+        self.check(client, more)
+        self._shares.add(client, more)
+        self._parts[key] += 1
+
+        def give_back() -> None:
+            self._parts[key] -= 1
+            if not self._parts[key]:
+                del self._parts[key]
+                self._shares.remove(client, len(picture))  # also keeps the picture, so that its id stays its own
+
+        return give_back
 
     def _refusal(self, client: str, count: int) -> TooManyRequests | QueueFull | None:
         own = self._shares.of(client)
