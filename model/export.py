@@ -3,6 +3,7 @@
 Or from a weights file to an ONNX model: `python -m model.export --weights FILE --onnx FILE`.
 """
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,44 +16,54 @@ from model.model_card import score_table, with_front_matter, with_tables
 from model.weights import Waypoint
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point of `python -m model.export`."""
-    parser = Parser("model.export", __doc__)
-    source = parser.add_mutually_exclusive_group(required=True)
+def parser() -> Parser:
+    """The command line."""
+    made = Parser("model.export", __doc__)
+    source = made.add_mutually_exclusive_group(required=True)
     source.add_argument("--run", type=Path, help="folder of a training run, whose averaged weights are taken")
     source.add_argument("--weights", type=Path, help="weights file, instead of a run; best.safetensors of one, perhaps")
-    parser.add_argument("--to", type=Path, help="weights file to write")
-    parser.add_argument(
-        "--onnx", type=Path, metavar="FILE", help="ONNX model to write: luma of any size in, x2, x4 out"
-    )
-    parser.add_argument("--score", type=Path, nargs="*", default=[], help="folders with HR/ and LRx4/ to score on")
-    parser.add_argument(
+    made.add_argument("--to", type=Path, help="weights file to write")
+    made.add_argument("--onnx", type=Path, metavar="FILE", help="ONNX model to write: luma of any size in, x2, x4 out")
+    made.add_argument("--score", type=Path, nargs="*", default=[], help="folders with HR/ and LRx4/ to score on")
+    made.add_argument(
         "--jpeg", type=jpeg_quality, nargs="*", default=[], metavar="QUALITY", help="score through JPEG too"
     )
-    parser.add_argument("--data", default="", help="what the pictures were, in words")
-    parser.add_argument("--purpose", default="", help="what it does besides enlarging, in a few words; for the page")
-    parser.add_argument(
+    made.add_argument("--data", default="", help="what the pictures were, in words")
+    made.add_argument("--purpose", default="", help="what it does besides enlarging, in a few words; for the page")
+    made.add_argument(
         "--waypoint",
         nargs=3,
         metavar=("NETWORK", "STRENGTH", "KIND"),
         help="it is what NETWORK becomes at this strength of clean-up for pictures that are compressed or uncompressed",
     )
-    parser.add_argument(
+    made.add_argument(
         "--deep-of",
         metavar="NETWORK",
         help="it is the deep companion of NETWORK, for high quality and clean-up",
     )
-    parser.add_argument("--cards", type=Path, nargs="*", default=[], help="Markdown files whose tables to renew")
-    options = parser.parse_args(arguments)
+    made.add_argument("--cards", type=Path, nargs="*", default=[], help="Markdown files whose tables to renew")
+    return made
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The options of a command line, which go together."""
+    made = parser()
+    options = made.parse_args(arguments)
     if options.to is None and options.onnx is None:
-        parser.error("say what to write: weights with --to, or an ONNX model with --onnx")
+        made.error("say what to write: weights with --to, or an ONNX model with --onnx")
     if options.to is None:
         for name in ("score", "data", "purpose", "waypoint", "deep_of", "cards"):
             if getattr(options, name):
-                parser.error(f"--{name.replace('_', '-')} is about the weights that --to writes; give both")
+                made.error(f"--{name.replace('_', '-')} is about the weights that --to writes; give both")
     if options.jpeg and not options.score:
-        parser.error("--jpeg says how to score; give the folders with --score")
-    with file_errors(parser.prog):
+        made.error("--jpeg says how to score; give the folders with --score")
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of `python -m model.export`."""
+    options = parse(arguments)
+    with file_errors("python -m model.export"):
         waypoint = waypoint_of(*options.waypoint) if options.waypoint else None
         for path in (options.to, options.onnx):
             check_output(path)

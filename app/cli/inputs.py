@@ -75,14 +75,20 @@ def plan(
     if named and not as_folder:
         if len(found) != 1:
             raise PlanError(f"-o {output} is one file, and there are {len(found)} pictures: give a folder.")
-        if chosen not in (None, named):
-            raise PlanError(f"-o {output} is named as {named}, but --format is {chosen}.")
+        check_name(Path(output), chosen)
         works = [Work(found[0].name, found[0].source, Path(output), found[0].problem)]
     else:
         named = chosen or DEFAULT_FORMAT
         works = _into_folder(found, Path(output), OUTPUT_FORMATS[named].suffixes[0], name, same)
     _refuse_losses(works, same)
     return works, named
+
+
+def check_name(output: Path, chosen: OutputFormat | None) -> None:
+    """Raises PlanError for a result in a file whose extension is that of another format than `chosen`."""
+    named = FORMAT_OF_SUFFIX.get(output.suffix.lower())
+    if named is not None and chosen not in (None, named):
+        raise PlanError(f"-o {output} is named as {named}, but --format is {chosen}.")
 
 
 def _find(argument: str, output: Path) -> Iterator[_Found]:

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 from app import build
 from app.bands.run import BandUpscaler
 from app.cli import conditions, files
-from app.cli.inputs import FORMAT_OF_SUFFIX, PlanError
+from app.cli.inputs import FORMAT_OF_SUFFIX, SUFFIXES, PlanError, check_name
 from app.cli.local import check_network, local_settings
 from app.cli.wording import as_flags, printable
 from app.errors import LapsrnError, StartupError
@@ -35,9 +35,15 @@ def upscale_large(
     quiet: bool,
 ) -> int:
     """Returns 0 once the result exists. Raises PlanError, StartupError and KeyboardInterrupt."""
-    form = options.format or FORMAT_OF_SUFFIX.get(target.suffix.lower(), "png")
+    suffix = target.suffix.lower()
+    form = options.format or FORMAT_OF_SUFFIX.get(suffix, "png")
     if form not in ("png", "tiff"):
         raise PlanError(f"-o {target}: a large result is written as PNG or TIFF, not {form}.")
+    if suffix in SUFFIXES - FORMAT_OF_SUFFIX.keys():
+        raise PlanError(
+            f"-o {target}: a large result is written as PNG or TIFF; name a file that ends in .png or .tif."
+        )
+    check_name(target, options.format)
     conditions.check_scale(options)
     options = replace(options, format=form)
     conditions.check_format(options, form)

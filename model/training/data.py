@@ -65,7 +65,7 @@ def gray_of(picture: Picture) -> Gray:
 
 
 def pyramid(gray: Gray, scale: int) -> list[Gray]:
-    """[x1, x2, ... x scale]: the picture cropped to a multiple of `scale` and its degradations, smallest first."""
+    """[x1, x2, ... x scale]: a picture (H, W) cropped to multiples of `scale`, and its degradations, smallest first."""
     height, width = (side // scale * scale for side in gray.shape)
     cropped = gray[:height, :width]
     factors = [scale >> level for level in range(scale.bit_length() - 1)]
@@ -73,7 +73,9 @@ def pyramid(gray: Gray, scale: int) -> list[Gray]:
 
 
 def focus_map(levels: Sequence[Gray], core: int, focus: float) -> NDArray[np.float32]:
-    """Relative probability of each cell of top-left corners: mean gradient of the patch there, to the power `focus`."""
+    """Relative probabilities (rows, columns) of cells of CELL x CELL top left corners, low-resolution pixels, to draw
+    a patch from: the mean gradient of the finest level in a patch of `core` there, to the power `focus`.
+    """
     hr = levels[-1].astype(np.int16)
     energy = np.abs(np.diff(hr, axis=0))[:, :-1] + np.abs(np.diff(hr, axis=1))[:-1]
     integral = np.pad(energy.astype(np.float64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))

@@ -139,7 +139,10 @@ class Material:
         self._rng = np.random.default_rng(seed)
 
     def step(self) -> tuple[int, Tensor, Tensor, Tensor]:
-        """(tiles a group, tiles, way of each group, sigma of each group)."""
+        """(tiles a group, tiles, way of each group, sigma of each group).
+
+        Tiles (TILES, 1, TILE, TILE) of luma in units of full scale, up to a constant; sigma is in levels of 255.
+        """
         rng, group = self._rng, int(self._rng.choice([1, 2, 4]))
         ways = rng.integers(0, len(WAYS), TILES // group)
         sigmas = np.zeros(len(ways), np.float32)

@@ -73,6 +73,9 @@ def test_two_processes_make_one_result_together(tall: Path) -> None:
     ("arguments", "code", "text"),
     [
         (("tall.png", "-o", "out.webp"), 2, "PNG or TIFF, not webp"),
+        (("tall.png", "-o", "out.gif"), 2, "name a file that ends in .png or .tif"),
+        (("tall.png", "-o", "out.tif", "--format", "png"), 2, "-o out.tif is named as tiff, but --format is png."),
+        (("tall.png", "-o", "out.jpg", "--format", "png"), 2, "-o out.jpg is named as jpeg, but --format is png."),
         (("no.png", "-o", "out.png"), 1, "no such file"),
         (("tall.png", "-o", "tall.png"), 2, "would replace the source"),
         (("tall.png", "-o", "out.png", "--scale", "3"), 2, "--scale 3 is not a level of a network: give 2, 4 or 8."),

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from model.folded import EagerConv
 from model.network import LapSRNConfig
+from model.training.networks import detached
 from model.training.patches import PatchSource
-from model.training.trainer import Trainer, detached
+from model.training.trainer import Trainer
 from tests.model.networks import TINY_CONFIG, luma, random_network
 
 
@@ -73,7 +74,7 @@ def test_fused_bfloat16_has_the_same_gradients_as_plain_bfloat16(
     gradients = []
     for kind in ("fused", "plain"):
         if kind == "plain":
-            monkeypatch.setattr("model.training.trainer.TrainedConv", EagerConv)
+            monkeypatch.setattr("model.training.networks.TrainedConv", EagerConv)
         trainer = Trainer(TINY_CONFIG, "cpu", "bfloat16")
         trainer._update = lambda: None  # type: ignore[method-assign]
         trainer.train_step(source)
