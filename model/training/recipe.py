@@ -76,7 +76,7 @@ class TrainConfig:
     turns: bool = setting(True, "turn patches by quarters at random")
     focus: float = setting(0.5, "patches are drawn with probability proportional to gradient energy to this power", 0)
     hold_out: int = setting(100, "one picture in this many is kept for validation; 0 for none", 0)
-    seed: int = setting(0, "of everything that is random", 0)
+    seed: int = setting(0, "of everything that is random", 0, 2**63 - 1)
 
     def __post_init__(self) -> None:
         """Raises ValueError for what cannot be trained, before any picture is read."""

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ from model.training.validation import Validation
 DIVERGED = 10  # times the lowest loss logged before
 STRUCTURE = ("depth", "depths", "skips", "width", "scale", "optimizer", "frozen", "strengths")
 """Settings that a state's tensors depend on, so that no run can go on with others."""
+PATIENCE = timedelta(days=7)
+"""How long processes wait for the first one, which prepares pictures and validates; if it dies, torchrun ends them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +115,7 @@ def join(device: str) -> str:
     if cuda:
         device = f"cuda:{os.environ['LOCAL_RANK']}"
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if cuda else "gloo")
+    dist.init_process_group("nccl" if cuda else "gloo", timeout=PATIENCE)
     return device
 
 

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import shutil
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from torch import Tensor
 from model.checkpoint import load_tensors, load_weights, save_weights
 from model.train import main
 from model.training.patches import PatchSource
-from model.training.run import alone
+from model.training.run import alone, join
 from model.training.trainer import Trainer
 from tests.model.networks import save_pictures, texture
 from tests.model.test_train import command, equal, records
@@ -148,6 +149,18 @@ def test_all_processes_of_a_run_report_the_same_state(pictures: Path, monkeypatc
     monkeypatch.setattr("model.training.run.dist.barrier", lambda: None)
     line = refused(command(pictures, "run", "--steps", 8, "--log-every", 1, "--save-every", 2))
     assert "the state of step 2 is kept" in line
+
+
+@pytest.mark.parametrize(("device", "backend"), [("cpu", "gloo"), ("cuda", "nccl")])
+def test_processes_wait_for_the_first_one_for_days(monkeypatch: pytest.MonkeyPatch, device: str, backend: str) -> None:
+    """By default, ten or thirty minutes end a run whose first process still prepares the pictures."""
+    joined = {}
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setattr("torch.cuda.set_device", lambda _: None)
+    monkeypatch.setattr("torch.distributed.init_process_group", lambda name, timeout: joined.update({name: timeout}))
+    join(device)
+    assert list(joined) == [backend]
+    assert joined[backend] >= timedelta(days=1)
 
 
 def test_a_learning_rate_of_ten_is_reported_as_divergence(pictures: Path) -> None:
