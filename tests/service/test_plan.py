@@ -92,7 +92,7 @@ def test_options_that_are_invalid_for_any_picture_are_refused_before_decoding() 
 @pytest.mark.parametrize("height", [1, 7, 99, 1000])
 @pytest.mark.parametrize("width", [1, 13, 640, 999])
 @pytest.mark.parametrize(
-    "options", [{"scale": 1.1}, {"scale": 2.0001}, {"long_side": 777}, {"width": 5}, {"height": 3}]
+    "options", [{"scale": 1.1}, {"scale": 2.0001}, {"long_side": 777}, {"long_side": 1281}, {"width": 5}, {"height": 3}]
 )
 def test_the_size_never_exceeds_the_level_it_is_reduced_from(height: int, width: int, options: dict[str, Any]) -> None:
     asked = UpscaleOptions(**options)
