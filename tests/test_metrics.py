@@ -121,6 +121,13 @@ async def test_known_work_gives_exact_counts(client: httpx.AsyncClient) -> None:
     assert found["lapsrn_result_store_bytes"] == service_of(client).store.size_bytes > 0
 
 
+async def test_the_time_of_an_upscale_is_counted_by_the_pixels_of_its_result(client: httpx.AsyncClient) -> None:
+    await client.post("/upscale", files={"image": pictures.png(pictures.gray(260, 260))})
+    labels = {"model": "fake_x4", "size": "medium", "status": "2xx"}
+    registry = service_of(client).metrics.registry
+    assert registry.get_sample_value("lapsrn_upscale_duration_seconds_count", labels) == 1.0
+
+
 def test_a_worker_that_has_come_up_has_one_series() -> None:
     metrics = Metrics(CollectorRegistry())
     metrics.worker("worker-1", "", up=False)

@@ -39,6 +39,39 @@ def test_the_docs_name_every_option_and_value(field: Any) -> None:
     assert named - set(re.findall(r"`(\w+)`", ROWS[field.name])) == set(), f"docs/api.md: the row of {field.name}"
 
 
+@pytest.mark.parametrize(
+    ("asked", "level"),
+    [({"scale": 1}, 2), ({"scale": 2}, 2), ({"scale": 2.1}, 4), ({"scale": 8}, 8), ({"width": 9000}, 2)],
+)
+def test_the_least_level_is_that_of_the_scale_and_two_for_a_size(asked: dict[str, Any], level: int) -> None:
+    assert UpscaleOptions(**asked).least_level == level
+
+
+@pytest.mark.parametrize(
+    ("asked", "sides", "size"),
+    [
+        ({"long_side": 10}, (1, 1000), (1, 10)),
+        ({"long_side": 10}, (1000, 1), (10, 1)),
+        ({"width": 3, "height": 500}, (1000, 2), (500, 1)),
+        ({"scale": 1.5}, (1, 3), (2, 5)),
+    ],
+)
+def test_a_side_of_the_result_is_rounded_half_up_and_at_least_one(
+    asked: dict[str, Any], sides: tuple[int, int], size: tuple[int, int]
+) -> None:
+    assert UpscaleOptions(**asked).size_of(*sides) == size
+
+
+def test_a_strength_of_zero_cleans_nothing() -> None:
+    assert [UpscaleOptions(clean=each).cleans for each in ("auto", 0, 0.0, 0.125, 1)] == [
+        False,
+        False,
+        False,
+        True,
+        True,
+    ]
+
+
 def test_quality_words_are_efforts_and_not_encoder_qualities() -> None:
     efforts = [UpscaleOptions(quality=each).asked_effort for each in (None, 80, "medium", "high", "best")]
     assert efforts == ["standard", "standard", "medium", "high", "best"]

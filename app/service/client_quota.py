@@ -27,13 +27,13 @@ class UnderWay:
         """The count of all clients."""
         return self._counts.total()
 
-    def enter(self, client: str, count: int = 1) -> Callable[[], None]:
-        """Counts `count` more; call the returned function once, when they end."""
-        self._counts[client] += count
-        return lambda: self._leave(client, count)
+    def enter(self, client: str) -> Callable[[], None]:
+        """Counts one more; call the returned function once, when it ends."""
+        self._counts[client] += 1
+        return lambda: self._leave(client)
 
-    def _leave(self, client: str, count: int) -> None:
-        self._counts[client] -= count
+    def _leave(self, client: str) -> None:
+        self._counts[client] -= 1
         if not self._counts[client]:
             del self._counts[client]
 

@@ -13,7 +13,7 @@ import structlog
 from app import logging
 from app.api.tracing import trace_of
 from tests import pictures
-from tests.conftest import Running
+from tests.conftest import Running, service_of
 
 PNG = pictures.png(pictures.gray())
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -76,6 +76,18 @@ async def test_probes_are_not_logged(log: io.StringIO, client: httpx.AsyncClient
     assert lines(log) == []
 
 
+async def test_probes_that_fail_are_logged(log: io.StringIO, client: httpx.AsyncClient) -> None:
+    service_of(client).phase = "draining"
+    await client.get("/readyz")
+    assert [(line["route"], line["status"]) for line in lines(log)] == [("/readyz", 503)]
+
+
+async def test_files_of_the_page_are_logged_as_one_route(log: io.StringIO, client: httpx.AsyncClient) -> None:
+    await client.get("/static/js/main.js")
+    await client.get("/static/nothing")
+    assert [(line["route"], line["status"]) for line in lines(log)] == [("/static", 200), ("/static", 404)]
+
+
 def test_a_full_disk_loses_log_lines_and_nothing_else(log: io.StringIO) -> None:
     class FullDisk(io.StringIO):
         def write(self, text: str) -> int:
@@ -109,12 +121,13 @@ async def test_a_request_id_is_returned_or_generated(client: httpx.AsyncClient) 
         ("nonsense", False),
     ],
 )
-async def test_a_trace_context_is_continued(client: httpx.AsyncClient, sent: str, kept: bool) -> None:
+async def test_a_trace_context_is_continued(log: io.StringIO, client: httpx.AsyncClient, sent: str, kept: bool) -> None:
     answer = (await client.get("/model", headers={"traceparent": sent})).headers["traceparent"]
     version, trace, span, flags = answer.split("-")
     assert (version, len(trace), len(span)) == ("00", 32, 16)
     assert span != "00f067aa0ba902b7"
     assert ((trace, flags) == (TRACE, "01")) is kept
+    assert [line["trace_id"] for line in lines(log)] == [trace]
 
 
 @pytest.mark.parametrize("path", ["/", "/model", "/nowhere", "/metrics", "/docs"])

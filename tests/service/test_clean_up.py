@@ -51,6 +51,10 @@ def test_the_strength_comes_from_the_table(kind: str, amount: int, strength: flo
     assert suitable(TABLE, Finding(kind, amount)) == strength  # type: ignore[arg-type]
 
 
+def test_what_was_not_measured_for_a_network_needs_no_strength() -> None:
+    assert suitable({"jpeg": TABLE["jpeg"]}, Finding("noise", 40)) == 0.0
+
+
 @pytest.mark.parametrize(
     ("findings", "told"),
     [
@@ -122,8 +126,9 @@ def test_a_network_named_for_full_strength_has_no_other_strength() -> None:
     for clean in both:
         assert choose(NETWORKS, END, clean, ()) == choose(NETWORKS, CLEANS, 1, ())
         assert choose(NETWORKS, END, clean, (Finding("jpeg", 10),)).compressed
-    with pytest.raises(BadParameter, match=re.escape("model=x4_jpeg is another name of clean=1.")):
-        check(NETWORKS, END, 0.5)
+    for other in (0, 0.5):
+        with pytest.raises(BadParameter, match=re.escape("model=x4_jpeg is another name of clean=1.")):
+            check(NETWORKS, END, other)
     check(NETWORKS, END, "auto")
     check(NETWORKS, END, 1.0)
 

@@ -73,6 +73,8 @@ def test_the_smallest_level_that_reaches_the_size_is_chosen(
         ({"long_side": 300, "width": 300}, "long_side: does not go with width or height"),
         ({"scale": 8, "model": "jpeg"}, "scale: 8 is not served by jpeg; allowed are 1 to 4"),
         ({"width": 300, "model": "none"}, "there is no model"),
+        ({"clean": 0.5}, "four has no clean-up"),
+        ({"clean": 0.5, "width": 300}, "four has no clean-up"),
     ],
 )
 def test_scales_and_sizes_that_no_network_makes_are_refused(options: dict[str, Any], words: str) -> None:
@@ -87,12 +89,14 @@ def test_options_that_are_invalid_for_any_picture_are_refused_before_decoding() 
         check(ENGINE, UpscaleOptions(long_side=300, height=300))
     with pytest.raises(BadParameter):
         check(ENGINE, UpscaleOptions(width=300, model="none"))
+    with pytest.raises(BadParameter):
+        check(ENGINE, UpscaleOptions(clean=0.5))
 
 
 @pytest.mark.parametrize("height", [1, 7, 99, 1000])
 @pytest.mark.parametrize("width", [1, 13, 640, 999])
 @pytest.mark.parametrize(
-    "options", [{"scale": 1.1}, {"scale": 2.0001}, {"long_side": 777}, {"width": 5}, {"height": 3}]
+    "options", [{"scale": 1.1}, {"scale": 2.0001}, {"long_side": 777}, {"long_side": 1281}, {"width": 5}, {"height": 3}]
 )
 def test_the_size_never_exceeds_the_level_it_is_reduced_from(height: int, width: int, options: dict[str, Any]) -> None:
     asked = UpscaleOptions(**options)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.errors import QueueFull, SlowClient, TooManyRequests
+from app.errors import QueueFull, SlowClient, TooManyBytes, TooManyRequests
 from app.service.upload_budget import Reservation, UploadBudget
 
 
@@ -79,11 +79,13 @@ def test_a_body_that_has_arrived_is_not_cut_off(clients: Clients) -> None:
     assert clients.woken == []
 
 
-@pytest.mark.parametrize("asks", ["slowly", "with more than the others"])
+@pytest.mark.parametrize("asks", ["slowly", "with more than the others", "with a second one"])
 def test_a_client_that_is_slow_itself_or_holds_as_much_cuts_nobody_off(clients: Clients, asks: str) -> None:
     uploads = filled(clients)
-    clients.now = 20.0
     asking = uploads["5"] if asks == "slowly" else clients.begin("5")
+    if asks == "with a second one":
+        asking.grow(1)
+    clients.now = 20.0
     with pytest.raises(TooManyRequests):
         asking.grow(25)
     assert clients.woken == []
@@ -94,3 +96,33 @@ def test_a_released_upload_is_not_cut_off(clients: Clients) -> None:
     clients.now = 20.0
     clients.begin("dan").grow(25)
     assert clients.woken == ["1", "2"]
+
+
+def test_an_upload_that_was_slow_and_is_over_is_not_cut_off(clients: Clients) -> None:
+    uploads = filled(clients)
+    clients.now = 20.0
+    clients.begin("dan").grow(25)
+    uploads["3"].arrived()
+    clients.begin("eve").grow(25)
+    assert clients.woken == ["0", "1", "2", "4", "5"]
+    uploads["3"].check()
+
+
+def test_what_an_upload_holds_itself_does_not_keep_it_from_growing_on(clients: Clients) -> None:
+    filled(clients)
+    clients.now = 20.0
+    upload = clients.begin("dan")
+    for _ in range(2):
+        upload.grow(25)
+    assert clients.woken == ["0", "1", "2", "3", "4", "5"]
+
+
+def test_a_body_that_never_fits_is_refused_as_too_large(clients: Clients) -> None:
+    clients.begin("ann", 90).grow(60)
+    with pytest.raises(TooManyBytes, match="at most 90 bytes"):
+        clients.begin("bob", 91)
+    upload = clients.begin("cat")
+    upload.grow(1)
+    with pytest.raises(TooManyBytes):
+        upload.grow(90)
+    assert clients.budget.held_bytes == 61
