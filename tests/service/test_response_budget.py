@@ -125,8 +125,8 @@ def test_the_parts_of_one_picture_count_once_until_the_last_is_sent() -> None:
     assert budget.held_bytes == 270
 
 
-def test_nothing_is_kept_of_a_client_that_has_read_its_answers() -> None:
-    budget, picture = AnswerBudget(1000, 60.0), bytes(90)
+def test_nothing_is_kept_of_a_client_that_has_read_its_responses() -> None:
+    budget, picture = ResponseBudget(1000, 60.0), bytes(90)
     release = budget.hold("ann", 30, part_of=picture)
     assert "ann" in repr(vars(budget))
     release()
