@@ -37,7 +37,7 @@ def test_every_file_beside_the_shipped_weights_is_served(weights: Path) -> None:
     assert served[0] == weights.stem
     files = {file.stem for file in weights.parent.glob("*.safetensors")}
     ways = {"lapsrn_x4_shrunk", "lapsrn_x4_lanczos"}
-    ways |= {"lapsrn_x4_deep_lanczos", "lapsrn_x4_deep_shrunk", "lapsrn_x4_deep_noise"}
+    ways |= {"lapsrn_x4_deep_lanczos", "lapsrn_x4_deep_shrunk", "lapsrn_x4_deep_aliased", "lapsrn_x4_deep_noise"}
     assert files - set(served) == ways, "what is only on the way to full strength of clean-up"
     assert set(served) < files
     assert served.index("lapsrn_x8") < served.index("lapsrn_x4_jpeg")

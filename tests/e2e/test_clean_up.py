@@ -70,6 +70,7 @@ async def test_clean_auto_gives_the_result_of_the_strength_it_chose(weights: Pat
     [
         (None, 0.25, "lapsrn_x4_deep_lanczos"),
         (None, 0.5, "lapsrn_x4_deep_shrunk"),
+        (None, 0.75, "lapsrn_x4_deep_aliased"),
         (None, 1.0, "lapsrn_x4_deep_noise"),
         ("lapsrn_x8", 0.25, "lapsrn_x4_lanczos"),
         ("lapsrn_x8", 0.5, "lapsrn_x4_shrunk"),
