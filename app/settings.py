@@ -322,7 +322,7 @@ class Settings(BaseSettings):
 
     @field_validator("replicas", mode="wrap")
     @classmethod
-    def _count(cls, value: object, check: ValidatorFunctionWrapHandler) -> object:
+    def _replica_count(cls, value: object, check: ValidatorFunctionWrapHandler) -> object:
         """One complaint instead of one for a number and one for the word."""
         try:
             return check(value)
@@ -357,7 +357,8 @@ class Settings(BaseSettings):
 
     @field_validator("formats")
     @classmethod
-    def _upper(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+    def _known_formats(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        """Names in upper case, all of them in INPUT_FORMATS."""
         if not value:
             raise ValueError("name at least one picture format")
         formats = tuple(name.upper() for name in value)
@@ -368,13 +369,13 @@ class Settings(BaseSettings):
 
     @field_validator("webhook_hosts")
     @classmethod
-    def _hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+    def _webhook_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         Rules.of(value)
         return value
 
     @field_validator("allowed_hosts")
     @classmethod
-    def _names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+    def _allowed_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for name in value:
             if not (name == "*" or is_host_pattern(name.lower())):
                 raise ValueError(
@@ -385,14 +386,14 @@ class Settings(BaseSettings):
 
     @field_validator("webhook_secret")
     @classmethod
-    def _secret(cls, value: SecretStr | None) -> SecretStr | None:
+    def _webhook_secret(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None:
             secrets_in(value.get_secret_value())
         return value
 
     @field_validator("cors_origins")
     @classmethod
-    def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+    def _cors_origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for origin in value:
             if not re.fullmatch(r"https?://[^/\s*]+", origin):
                 raise ValueError(f"'{origin}' is not an origin such as https://example.org (no path, no *)")

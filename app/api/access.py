@@ -40,10 +40,10 @@ class Access:
         """The caller. Raises Unauthorized if keys are configured and none of them was sent."""
         if not self._keys:
             return Caller(
-                network_of(request.client.host if request.client else ""),
-                "",
-                self._max_concurrent,
-                self._requests_per_minute,
+                name=network_of(request.client.host if request.client else ""),
+                owner="",
+                max_concurrent=self._max_concurrent,
+                requests_per_minute=self._requests_per_minute,
                 admin=False,
             )
         key = self._match(_sent_key(request))

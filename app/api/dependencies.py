@@ -33,10 +33,6 @@ async def get_service(request: Request) -> Service:
 
 async def get_access(request: Request) -> Access:
     """The API keys of this application."""
-    return _access_of(request)
-
-
-def _access_of(request: Request) -> Access:
     return cast(Access, request.app.state.access)
 
 
@@ -44,16 +40,16 @@ ServiceDep = Annotated[Service, Depends(get_service)]
 AccessDep = Annotated[Access, Depends(get_access)]
 
 
-async def get_caller(request: Request) -> Caller:
+async def get_caller(request: Request, access: AccessDep) -> Caller:
     """The caller, whose name is added to the log line. Raises Unauthorized."""
-    caller = _access_of(request).identify(request)
+    caller = access.identify(request)
     facts_of(request)["client"] = caller.name
     return caller
 
 
-async def get_admin(request: Request) -> Caller:
+async def get_admin(request: Request, access: AccessDep) -> Caller:
     """The caller, an administrator. Raises Unauthorized or Forbidden."""
-    return _access_of(request).identify_admin(request)
+    return access.identify_admin(request)
 
 
 def trace_of_request(request: Request) -> Trace:

@@ -1,4 +1,4 @@
-"""What HTTP demands of requests and responses beyond what the parser and uvicorn see to."""
+"""Rules of HTTP that neither the parser nor uvicorn enforces."""
 
 from collections.abc import Sequence
 from typing import Any

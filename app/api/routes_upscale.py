@@ -97,6 +97,7 @@ async def result(
     with ExitStack() as reading:
 
         def count(size: int) -> None:
+            """Counts the picture while it is read from the store; after that, its response counts."""
             reading.callback(service.responses.hold(caller.name, size))
 
         picture = await service.store.get(result_id, caller.owner, query.level, count)

@@ -44,7 +44,7 @@ class Engine:
     ) -> None:
         if not models:
             raise ValueError("an engine needs at least one model factory")
-        self._models = list(models)
+        self._factories = list(models)
         self._config = config or EngineConfig()
         self._observer = GuardedObserver(observer or SilentObserver())
         self.scheduler = Scheduler(self._config)
@@ -95,7 +95,7 @@ class Engine:
             raise StartupError("this engine was started before; create a new one")
         built = LoopBridge()
         self._pool = pool = Pool(
-            self._models, self.scheduler, self._config, self._observer, lambda: built.settled(None)
+            self._factories, self.scheduler, self._config, self._observer, lambda: built.settled(None)
         )
         pool.start()
         try:
@@ -159,7 +159,7 @@ class Engine:
         Raises BadParameter (an unknown scale or network), QueueFull, TooManyRequests, Draining and InferenceFailed.
         """
         chosen = choose(self._ready_networks(), scale, network)
-        _check(planes)
+        _check_planes(planes)
         if any(clean) and not chosen.strengths:
             raise BadParameter(f"{chosen.name} has no clean-up")
         if not planes:
@@ -172,7 +172,7 @@ class Engine:
                 on_rows(rows, request.outputs)
 
         bridge = LoopBridge(report if on_progress or on_rows else None, self._config.progress_seconds)
-        cutting = self._config.cutting(chosen, scale, len(self._models), idle=not self.scheduler.requests)
+        cutting = self._config.cutting(chosen, scale, len(self._factories), idle=not self.scheduler.requests)
         cut = functools.partial(
             Request.cut,
             planes,
@@ -223,7 +223,7 @@ class Engine:
                 on_stage(name, seconds)
 
 
-def _check(planes: Sequence[Plane]) -> None:
+def _check_planes(planes: Sequence[Plane]) -> None:
     """Raises ValueError for planes of a wrong type or shape."""
     for plane in planes:
         if plane.dtype != np.float32 or plane.ndim != 2 or not plane.size:

@@ -39,7 +39,8 @@ class PictureBudget:
                 "which takes the least."
             )
         own, free = self._shares.of(client), self._max_bytes - self.held_bytes
-        if count > min(free, self._shares.room(client) if own else free):
+        room = min(free, self._shares.room(client)) if own else free
+        if count > room:
             takes = f"Making this picture takes about {count // _MIB:,} MiB of memory, and"
             raise self._shares.refusal(
                 client,
