@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import torch
 
@@ -52,18 +52,18 @@ def parser() -> argparse.ArgumentParser:
         words = f"steps after which to {name} (default: %(default)s)"
         add(f"--{name}-every", type=at_least(1), default=default, metavar="STEPS", help=words)
     recipe = made.add_argument_group("recipe", f"overrides the preset; defaults are those of {DEFAULT}")
+    kinds = get_type_hints(TrainConfig)
     for item in fields(TrainConfig):
         flag = "--" + item.name.replace("_", "-")
-        default = getattr(PRESETS[DEFAULT], item.name)
-        words = f"{item.metadata['help']} (default: {_default(default)})".replace("%", "%%")
-        if isinstance(default, bool):
+        shown = _default(getattr(PRESETS[DEFAULT], item.name))
+        words = f"{item.metadata['help']} (default: {shown})".replace("%", "%%")
+        if kinds[item.name] is bool:
             recipe.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=words)
-        elif isinstance(default, tuple):
-            kind = {"kernels": str, "depths": int}.get(item.name, float)
-            recipe.add_argument(flag, type=kind, nargs="*", default=None, metavar=kind.__name__.upper(), help=words)
-        else:
-            kind = type(default)
-            recipe.add_argument(flag, type=kind, default=None, metavar=kind.__name__.upper(), help=words)
+            continue
+        elements = get_args(kinds[item.name])  # of tuple[int, ...]; a plain int has none
+        kind = elements[0] if elements else kinds[item.name]
+        count = "*" if elements else None
+        recipe.add_argument(flag, type=kind, nargs=count, default=None, metavar=kind.__name__.upper(), help=words)
     return made
 
 

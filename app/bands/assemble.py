@@ -29,10 +29,13 @@ def assemble(
     """
     part = target.with_name(f".lapsrn-{secrets.token_hex(8)}.part")
     try:
-        write = _png if options.output_format == "png" else _tiff
         dtype = work.get(0).dtype
         # One after the other: pages of a mapped file count as this process's memory until it is unmapped.
-        write(part, map(work.get, range(bands)), dtype, shape, metadata, options)
+        samples = map(work.get, range(bands))
+        if options.output_format == "png":
+            _png(part, samples, dtype, shape, metadata, options)
+        else:
+            _tiff(part, samples, dtype, shape, metadata)
         with part.open("rb+") as file:
             os.fsync(file.fileno())
         part.replace(target)
@@ -79,12 +82,7 @@ def _png(
 
 
 def _tiff(
-    path: Path,
-    bands: Iterable[Samples],
-    dtype: np.dtype[Any],
-    shape: tuple[int, int, int],
-    metadata: Metadata,
-    options: UpscaleOptions,
+    path: Path, bands: Iterable[Samples], dtype: np.dtype[Any], shape: tuple[int, int, int], metadata: Metadata
 ) -> None:
     """A BigTIFF in tiles of TILE x TILE, row of tiles by row of tiles."""
     height, width, channels = shape
