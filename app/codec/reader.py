@@ -39,7 +39,9 @@ def read(data: bytes, options: UpscaleOptions, limits: DecodeLimits) -> Raster:
     except ClientError:
         raise
     except Image.DecompressionBombError as error:
-        raise TooManyPixels(f"The picture unpacks to more pixels than are accepted ({error}).") from error
+        raise TooManyPixels(
+            f"A frame of the {title} has more pixels than can be decoded. Send a smaller picture, or save it again."
+        ) from error
     except MemoryError as error:
         raise UndecodablePicture(f"Decoding this {title} needs more memory than its header says.") from error
     except Exception as error:  # the decoders raise nearly every type there is on hostile bytes

@@ -9,7 +9,7 @@ import pytest
 from app.codec import DecodeLimits
 from app.codec.raster import Raster
 from app.codec.reader import read
-from app.errors import UndecodablePicture
+from app.errors import TooManyPixels, UndecodablePicture
 from tests.codec.support import wanted
 
 SIDE = 4
@@ -171,6 +171,13 @@ def test_frames_are_clipped_to_the_canvas_and_an_empty_one_changes_nothing() -> 
     assert [frame.shape for frame in raster.frames] == [(4, 4, 3)] * 3
     assert rows_of(raster) == model(shots, 0)
     assert raster.frames[2][3, 3].tolist() == [0, 255, 0]
+
+
+def test_a_frame_of_far_too_many_pixels_is_refused_without_naming_the_limit_of_a_library() -> None:
+    with pytest.raises(TooManyPixels) as refusal:
+        decoded(gif(Shot(b"\1", 60_000, 60_000)))
+    assert str(refusal.value).startswith("A frame of the GIF has more pixels than can be decoded.")
+    assert not any(letter.isdigit() for letter in str(refusal.value))
 
 
 def test_bytes_between_blocks_are_skipped() -> None:

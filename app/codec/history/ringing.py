@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 _SPECK, _EDGE = 0.9, 40.0  # levels that neighbours differ by: less is flat, and more is an edge
 _LEAST_FLAT, _MOST_AT_THE_GRID = 0.2, 0.92
 """Of all blocks at the grid's position; and of those that are not flat, over their mean at all positions."""
+_LEAST_APART, _LEAST_BLOCKS = 3.0, 64
+"""Standard deviations of the other positions that the grid's is below their mean; and the blocks that are not flat.
+Some position has the fewest in every drawing."""
 _LEAST_CLEAR = 50.0  # levels, the median of edges: where contrast is as low as _EDGE, smoothed ones pass for specks
 _LEAST_EDGED = 0.85  # of the blocks that are not flat
 _LEAST_NEAR, _LEAST_SPECKLED, _LEAST_PIXELS = 0.65, 0.2, 200
@@ -37,14 +40,18 @@ def quality_of(tiles: Iterable[NDArray[np.float32]]) -> int | None:
         return None
     other = 1 - flat / total.clip(1)
     down, across = np.unravel_index(other.argmin(), other.shape)
-    if other[down, across] > _MOST_AT_THE_GRID * other.mean():
+    elsewhere = np.delete(other, down * 8 + across)
+    most = min(_MOST_AT_THE_GRID * other.mean(), elsewhere.mean() - _LEAST_APART * elsewhere.std())
+    if other[down, across] > most:
         return None
     edges = np.concatenate([steps[steps >= _EDGE] for _, steps in drawn])
     if not edges.size or np.median(edges) < _LEAST_CLEAR:
         return None
     blocks, edged, specks, near = zip(*(_ringing(tile[down:, across:]) for tile, _ in drawn), strict=True)
     differences = np.concatenate(specks)
-    if sum(edged) < _LEAST_EDGED * sum(blocks) or sum(near) < max(_LEAST_NEAR * differences.size, _LEAST_PIXELS):
+    if sum(blocks) < _LEAST_BLOCKS or sum(edged) < _LEAST_EDGED * sum(blocks):
+        return None
+    if sum(near) < max(_LEAST_NEAR * differences.size, _LEAST_PIXELS):
         return None
     level = float(np.sqrt(np.mean(differences**2)))
     if (differences > _SPECK).mean() < _LEAST_SPECKLED or level < _LEVELS[0]:

@@ -81,6 +81,39 @@ def test_nothing_is_found_in_drawings(name: str) -> None:
     assert quality_of(DRAWN[name].crop((5, 3, 256, 192))) is None
 
 
+Box = tuple[int, int, int, int]
+
+
+def window(
+    size: tuple[int, int], shape: str, *boxes: Box, blur: float = 2, shade: int = 170, text: int = 0
+) -> Image.Image:
+    """Outlined white shapes on white, over their soft shadows, and text in the first one."""
+    picture = Image.new("RGB", size, "white")
+    for box in boxes:
+        getattr(ImageDraw.Draw(picture), shape)(box, fill=(shade, shade, shade))
+    picture = picture.filter(ImageFilter.GaussianBlur(blur))
+    draw = ImageDraw.Draw(picture)
+    for box in boxes:
+        getattr(draw, shape)(box, fill="white", outline=(100, 100, 100))
+    if text:
+        words = "Vertical position\nHorizontal align"
+        draw.text((boxes[0][0] + 6, 28), words, fill=0, font=ImageFont.load_default(text))
+    return picture
+
+
+WINDOWS = {
+    "a dialog": window((240, 160), "rectangle", (10, 20, 220, 135), text=12),
+    "a narrow dialog": window((200, 120), "rectangle", (20, 20, 180, 95), text=10),
+    "buttons": window((60, 60), "ellipse", (8, 36, 56, 56), (26, 8, 56, 26), shade=115),
+    "a window over another": window((103, 103), "rectangle", (56, 45, 85, 92), (58, 65, 86, 86), shade=127),
+}
+
+
+@pytest.mark.parametrize("name", WINDOWS)
+def test_soft_shadows_are_not_taken_for_ringing(name: str) -> None:
+    assert quality_of(WINDOWS[name]) is None
+
+
 SHRINKING = [Image.Resampling.BOX, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS]
 
 
