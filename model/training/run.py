@@ -3,6 +3,7 @@
 import math
 import os
 import time
+from collections import deque
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -27,7 +28,8 @@ from model.training.runlog import RunLog
 from model.training.trainer import Trainer
 from model.training.validation import Validation
 
-DIVERGED = 10  # times the lowest loss logged before
+DIVERGED = 10  # times the lowest loss before, both as means over RECENT steps
+RECENT = 100  # a single batch may be flat, and its loss next to nothing
 STRUCTURE = ("depth", "depths", "skips", "width", "scale", "optimizer", "frozen", "strengths")
 """Settings that a state's tensors depend on, so that no run can go on with others."""
 PATIENCE = timedelta(days=7)
@@ -191,6 +193,7 @@ class Run:
         self._log = log
         self._folder = options.output
         self._losses: list[Tensor] = []
+        self._recent: deque[float] = deque(maxlen=RECENT)
         self._lowest = math.inf
         self._began = time.monotonic()
         self._first = trainer.step
@@ -224,15 +227,17 @@ class Run:
     def _measured(self) -> dict[str, Any]:
         """Step, loss since the last record, rates, and time. Raises UsageError if training diverges."""
         trainer = self._trainer
-        loss = float(trainer.mean_of_all(torch.stack(self._losses).mean()))
+        losses = trainer.mean_of_all(torch.stack(self._losses))
         self._losses.clear()
-        if not math.isfinite(loss) or loss > DIVERGED * self._lowest or not trainer.is_finite():
+        self._recent.extend(losses.tolist())
+        loss, recent = float(losses.mean()), sum(self._recent) / len(self._recent)
+        if not math.isfinite(loss) or recent > DIVERGED * self._lowest or not trainer.is_finite():
             kept = "nothing was saved yet" if self._saved is None else f"the state of step {self._saved} is kept"
             raise UsageError(
-                f"training diverged before step {trainer.step} (loss {loss:.3g}, lowest {self._lowest:.3g}); {kept} in "
+                f"training diverged before step {trainer.step} (loss {recent:.3g}, lowest {self._lowest:.3g}); {kept} in "
                 f"{self._folder}. Use a lower --rate or --clip"
             )
-        self._lowest = min(self._lowest, loss)
+        self._lowest = min(self._lowest, recent)
         seconds = time.monotonic() - self._began
         done = trainer.step - self._first
         config = trainer.config

@@ -193,7 +193,7 @@ class Trainer:
         return mix(LapSRN(self.average.config).to(self.device).eval(), self.anchor, self.average, strength)
 
     def mean_of_all(self, value: Tensor) -> Tensor:
-        """The mean of a scalar over the processes of the run."""
+        """The mean over the processes of the run, of each element."""
         if self.world > 1:
             value = value.clone()
             dist.all_reduce(value)

@@ -136,6 +136,21 @@ def test_a_diverging_run_stops_and_keeps_its_last_good_state(
     assert "Infinity" not in text and "NaN" not in text
 
 
+def test_a_batch_with_next_to_no_loss_is_not_what_later_ones_are_measured_by(
+    pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as one of flat patches only."""
+    step = Trainer.train_step
+
+    def easy(self: Trainer, source: PatchSource) -> Tensor:
+        return step(self, source) * (1e-3 if self.step == 3 else 1)
+
+    monkeypatch.setattr(Trainer, "train_step", easy)
+    main(command(pictures, "run", "--steps", 8, "--log-every", 1))
+    losses = [record["loss"] for record in records(pictures.parent / "run")]
+    assert losses[2] * 100 < losses[3]
+
+
 def test_all_processes_of_a_run_report_the_same_state(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the first process saves; the others must not say that nothing was saved."""
     made = Trainer.__init__
