@@ -6,7 +6,7 @@ import shutil
 import ssl
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from pathlib import Path
 
 import httpcore
@@ -125,6 +125,22 @@ async def test_addresses_that_are_not_allowed_are_skipped() -> None:
     # Nobody listens at 127.0.0.2.
     async with receiving(receiver) as port, sending(rules, resolve=leads_to("::1", "127.0.0.2", "127.0.0.1")) as sender:
         assert await sender.send(f"http://hooks.example.org:{port}/", "msg_1", b"{}") == 204
+
+
+async def test_without_tls_a_public_address_is_refused() -> None:
+    async with sending(resolve=leads_to("93.184.216.34")) as sender:
+        with pytest.raises(Refused):
+            await sender.send("http://hooks.example.org/", "msg_1", b"{}")
+
+
+@pytest.mark.parametrize(("others", "delivered"), [(3, True), (4, False)])
+async def test_four_addresses_of_a_name_are_tried(others: int, delivered: bool) -> None:
+    receiver, rules = Receiver(), Rules.of(("hooks.example.org", "127.0.0.0/8"))
+    addresses = [*("127.0.0.2" for _ in range(others)), "127.0.0.1"]
+    async with receiving(receiver) as port, sending(rules, resolve=leads_to(*addresses)) as sender:
+        with nullcontext() if delivered else pytest.raises(httpcore.ConnectError):
+            await sender.send(f"http://hooks.example.org:{port}/", "msg_1", b"{}")
+    assert len(receiver.requests) == delivered
 
 
 async def test_redirects_are_not_followed() -> None:
