@@ -52,7 +52,7 @@ async def receiving(receiver: Receiver, context: ssl.SSLContext | None = None) -
 async def sending(
     rules: Rules = LOCAL,
     seconds: float = 30,
-    resolve: Callable[[str, int], Awaitable[Sequence[str]]] | None = None,
+    resolve: Callable[[str], Awaitable[Sequence[str]]] | None = None,
     verify: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Sender]:
     sender = Sender(rules, (KEY,), seconds, verify, resolve)
@@ -62,8 +62,8 @@ async def sending(
         await sender.close()
 
 
-def leads_to(*addresses: str) -> Callable[[str, int], Awaitable[Sequence[str]]]:
-    async def resolve(host: str, port: int) -> Sequence[str]:
+def leads_to(*addresses: str) -> Callable[[str], Awaitable[Sequence[str]]]:
+    async def resolve(host: str) -> Sequence[str]:
         return addresses
 
     return resolve
@@ -98,7 +98,7 @@ async def test_the_connection_goes_to_the_address_that_was_checked() -> None:
     """The name is resolved once; that it resolves to another address the next time does not matter."""
     asked: list[str] = []
 
-    async def rebinding(host: str, port: int) -> Sequence[str]:
+    async def rebinding(host: str) -> Sequence[str]:
         asked.append(host)
         return ["127.0.0.1"] if len(asked) == 1 else ["192.0.2.1"]
 
