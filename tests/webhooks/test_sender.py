@@ -69,6 +69,25 @@ def leads_to(*addresses: str) -> Callable[[str], Awaitable[Sequence[str]]]:
     return resolve
 
 
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[Path, Path]:
+    """Of hooks.example.org, and its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed: apt-get install openssl")
+    pem, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    name = ["-subj", "/CN=hooks.example.org", "-addext", "subjectAltName=DNS:hooks.example.org"]
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "36500"]
+    subprocess.run([*command, *name, "-out", str(pem), "-keyout", str(key)], check=True, capture_output=True)
+    return pem, key
+
+
+def contexts(certificate: tuple[Path, Path]) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """Of a receiver with this certificate, and of a sender that trusts it."""
+    served = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    served.load_cert_chain(*certificate)
+    return served, ssl.create_default_context(cafile=str(certificate[0]))
+
+
 def test_the_signature_equals_the_example_of_the_specification() -> None:
     """Its published example."""
     key = base64.b64decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
@@ -173,7 +192,8 @@ async def test_a_malformed_response_is_an_error(answer: bytes) -> None:
             await sender.send(f"http://127.0.0.1:{port}/", "msg_1", b"{}")
 
 
-async def test_endless_interim_responses_are_not_read() -> None:
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_endless_interim_responses_are_not_read(certificate: tuple[Path, Path], scheme: str) -> None:
     """They would keep the service's event loop busy for as long as a message may take."""
 
     async def flood(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -183,10 +203,12 @@ async def test_endless_interim_responses_are_not_read() -> None:
                 await writer.drain()
         writer.close()
 
-    server = await asyncio.start_server(flood, "127.0.0.1", 0)
-    async with server, sending() as sender:
+    served, trusting = contexts(certificate)
+    server = await asyncio.start_server(flood, "127.0.0.1", 0, ssl=served if scheme == "https" else None)
+    async with server, sending(resolve=leads_to("127.0.0.1"), verify=trusting) as sender:
+        port = server.sockets[0].getsockname()[1]
         with pytest.raises(httpcore.RemoteProtocolError, match="more than 32768 bytes"):
-            await sender.send(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", "msg_1", b"{}")
+            await sender.send(f"{scheme}://hooks.example.org:{port}/", "msg_1", b"{}")
 
 
 async def test_cookies_of_a_receiver_are_not_sent_with_the_next_message() -> None:
@@ -212,26 +234,12 @@ async def test_a_receiver_that_never_answers_costs_no_more_than_the_timeout() ->
         release.set()
 
 
-@pytest.fixture
-def certificate(tmp_path: Path) -> tuple[Path, Path]:
-    """Of hooks.example.org, and its key."""
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed: apt-get install openssl")
-    pem, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    name = ["-subj", "/CN=hooks.example.org", "-addext", "subjectAltName=DNS:hooks.example.org"]
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "36500"]
-    subprocess.run([*command, *name, "-out", str(pem), "-keyout", str(key)], check=True, capture_output=True)
-    return pem, key
-
-
 @pytest.mark.parametrize(("host", "is_right"), [("hooks.example.org", True), ("other.example.org", False)])
 async def test_the_certificate_must_match_the_host_name(
     certificate: tuple[Path, Path], host: str, is_right: bool
 ) -> None:
     """Not the address that is connected to."""
-    served = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    served.load_cert_chain(*certificate)
-    trusting = ssl.create_default_context(cafile=str(certificate[0]))
+    served, trusting = contexts(certificate)
     rules = Rules.of((".example.org", "127.0.0.1"))
     resolve = leads_to("127.0.0.1")
     async with receiving(Receiver(), served) as port, sending(rules, resolve=resolve, verify=trusting) as sender:
