@@ -15,7 +15,7 @@ from app.webhook_rules import Refused, Rules
 from app.webhooks.connections import BoundedBackend
 from app.webhooks.signature import signed
 
-Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
+Resolve = Callable[[str], Awaitable[Sequence[str]]]
 _RESOLVERS = 16
 _MAX_ADDRESSES = 4
 """Addresses of a name that are tried, one after the other, until a connection succeeds."""
@@ -59,8 +59,7 @@ class Sender:
             "User-Agent": "lapsrn-webhooks",
         }
         async with asyncio.timeout(self._timeout):
-            port = address.port or (443 if address.scheme == "https" else 80)
-            found = await self._resolve(address.host, port)
+            found = await self._resolve(address.host)
             allowed = [each for each in found if self._rules.allows(each, encrypted=address.scheme == "https")]
             if not allowed:
                 raise Refused(f"{address.host} resolves to no allowed address")
@@ -88,9 +87,9 @@ class Sender:
         ) as response:
             return response.status
 
-    async def _addresses(self, host: str, port: int) -> Sequence[str]:
+    async def _addresses(self, host: str) -> Sequence[str]:
         loop = asyncio.get_running_loop()
         found = await loop.run_in_executor(
-            self._threads, lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            self._threads, lambda: socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
         )
         return [str(each[4][0]) for each in found]

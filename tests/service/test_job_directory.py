@@ -1,24 +1,30 @@
-"""Jobs seen from another process, through a real Redis."""
+"""Jobs seen from another process, through a real Redis; and how they are published, on a board of the test."""
 
 import asyncio
 import json
 import threading
+import weakref
+from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx
 import pytest
 import structlog
 from redis.asyncio import Redis
 
+from app.errors import StoreUnavailable
 from app.results import Shown, storage_key
 from app.results.redis import RedisStore
 from app.results.redis_board import RedisBoard
 from app.results.redis_link import KEYS
+from app.service.job_directory import JobDirectory
 from app.service.job_snapshot import JobSnapshot
 from bench.redis_server import RedisServer
 from tests import pictures
 from tests.api.raw import Exchange
 from tests.conftest import Running, app_of, service_of, until
 from tests.fakes import FakeModel
+from tests.service.test_jobs import Clock, Hook, Service
 from tests.tcp_proxy import proxied
 
 pytestmark = pytest.mark.server
@@ -226,3 +232,98 @@ async def test_a_shown_state_is_kept_at_least_as_long_as_its_lease(redis_server:
     await asyncio.sleep(0.01)
     assert await board.read("short", "") == Shown("a state", leased=True, cancelled=False)
     await store.close()
+
+
+class Board:
+    """Keeps what is published, and can be away, for good or for the next calls."""
+
+    away = 0
+
+    def __init__(self) -> None:
+        self.shown: list[dict[str, Any]] = []
+        self.cancellations: list[str] = []
+        self.calls = 0
+
+    def _answer(self) -> None:
+        self.calls += 1
+        if self.away:
+            self.away -= 1
+            raise StoreUnavailable("away")
+
+    async def show(self, job_id: str, owner: str, document: str) -> bool:
+        self._answer()
+        self.shown.append(json.loads(document))
+        return False
+
+    async def cancel(self, job_id: str, owner: str) -> bool:
+        self._answer()
+        self.cancellations.append(job_id)
+        return True
+
+
+class Publishing(Service):
+    """Jobs that are published on a board."""
+
+    def __init__(self) -> None:
+        super().__init__(Clock())
+        self.board = Board()
+        self.directory = JobDirectory(self.jobs, self.board)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+async def publishing(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Publishing]:
+    monkeypatch.setattr("app.service.job_directory.POLL_SECONDS", 0.01)
+    publishing = Publishing()
+    yield publishing
+    await asyncio.wait_for(publishing.directory.close(), 30)
+
+
+async def test_a_cancellation_that_the_board_missed_is_published_when_the_job_ends(publishing: Publishing) -> None:
+    board = publishing.board
+    publishing.directory.announce(await publishing.begin("a"))
+    await until(lambda: board.shown)
+    board.away = 1
+    await publishing.directory.cancel("a", "")
+    await until(lambda: board.cancellations == ["a"])
+
+
+async def test_a_state_is_published_until_the_webhook_of_the_job_has_ended(publishing: Publishing) -> None:
+    hook: Any = Hook()
+    job = await publishing.begin("a", hook=hook)
+    publishing.directory.announce(job)
+    await publishing.end(job)
+    await until(lambda: publishing.board.shown[-1]["state"] == "done")
+    assert publishing.board.shown[-1]["webhook"] == "pending"
+    hook.state = "delivered"
+    hook.on_change()
+    await until(lambda: publishing.board.shown[-1]["webhook"] == "delivered")
+
+
+async def test_the_end_of_a_job_is_published_when_the_board_is_back(publishing: Publishing) -> None:
+    job = await publishing.begin("a")
+    publishing.directory.announce(job)
+    publishing.board.away = 3
+    await publishing.end(job)
+    await until(lambda: [each["state"] for each in publishing.board.shown[-1:]] == ["done"])
+
+
+async def test_a_job_is_no_longer_published_once_it_is_forgotten(publishing: Publishing) -> None:
+    job = await publishing.begin("a")
+    publishing.board.away = 10**9
+    publishing.directory.announce(job)
+    await publishing.end(job)
+    gone = weakref.ref(job)
+    del job
+    publishing.clock.now += 101.0
+    await until(lambda: gone() is None)
+
+
+async def test_a_service_that_stops_publishes_once_more_and_does_not_wait_for_the_board(publishing: Publishing) -> None:
+    job = await publishing.begin("a")
+    publishing.board.away = 10**9
+    publishing.directory.announce(job)
+    await publishing.end(job)
+    await asyncio.wait_for(publishing.directory.close(), 30)
+    calls = publishing.board.calls
+    await asyncio.sleep(0.05)
+    assert publishing.board.calls == calls > 0

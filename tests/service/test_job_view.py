@@ -147,8 +147,13 @@ async def test_a_process_that_died_during_an_outage_is_noticed_after_it(watch: W
     assert view.snapshot.error == LOST
 
 
-async def test_after_the_board_was_emptied_jobs_have_time_to_be_shown_again(watch: Watch) -> None:
-    view = watch(Board(*[NOBODY] * 9, shown(1), shown(2, "done")))
+@pytest.mark.parametrize(
+    "between", [[], [shown(1), *[NOBODY] * 9], ["away", *[NOBODY] * 9]], ids=["once", "twice", "away"]
+)
+async def test_after_the_board_was_emptied_jobs_have_time_to_be_shown_again(
+    watch: Watch, between: list[Shown | str]
+) -> None:
+    view = watch(Board(*[NOBODY] * 9, *between, shown(1), shown(2, "done")))
     assert await view.changed(1, 60.0)
     assert (view.snapshot.state, view.snapshot.error) == ("done", None)
 

@@ -6,7 +6,7 @@ import shutil
 import ssl
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from pathlib import Path
 
 import httpcore
@@ -52,7 +52,7 @@ async def receiving(receiver: Receiver, context: ssl.SSLContext | None = None) -
 async def sending(
     rules: Rules = LOCAL,
     seconds: float = 30,
-    resolve: Callable[[str, int], Awaitable[Sequence[str]]] | None = None,
+    resolve: Callable[[str], Awaitable[Sequence[str]]] | None = None,
     verify: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Sender]:
     sender = Sender(rules, (KEY,), seconds, verify, resolve)
@@ -62,11 +62,30 @@ async def sending(
         await sender.close()
 
 
-def leads_to(*addresses: str) -> Callable[[str, int], Awaitable[Sequence[str]]]:
-    async def resolve(host: str, port: int) -> Sequence[str]:
+def leads_to(*addresses: str) -> Callable[[str], Awaitable[Sequence[str]]]:
+    async def resolve(host: str) -> Sequence[str]:
         return addresses
 
     return resolve
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[Path, Path]:
+    """Of hooks.example.org, and its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed: apt-get install openssl")
+    pem, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    name = ["-subj", "/CN=hooks.example.org", "-addext", "subjectAltName=DNS:hooks.example.org"]
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "36500"]
+    subprocess.run([*command, *name, "-out", str(pem), "-keyout", str(key)], check=True, capture_output=True)
+    return pem, key
+
+
+def contexts(certificate: tuple[Path, Path]) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """Of a receiver with this certificate, and of a sender that trusts it."""
+    served = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    served.load_cert_chain(*certificate)
+    return served, ssl.create_default_context(cafile=str(certificate[0]))
 
 
 def test_the_signature_equals_the_example_of_the_specification() -> None:
@@ -98,7 +117,7 @@ async def test_the_connection_goes_to_the_address_that_was_checked() -> None:
     """The name is resolved once; that it resolves to another address the next time does not matter."""
     asked: list[str] = []
 
-    async def rebinding(host: str, port: int) -> Sequence[str]:
+    async def rebinding(host: str) -> Sequence[str]:
         asked.append(host)
         return ["127.0.0.1"] if len(asked) == 1 else ["192.0.2.1"]
 
@@ -125,6 +144,22 @@ async def test_addresses_that_are_not_allowed_are_skipped() -> None:
     # Nobody listens at 127.0.0.2.
     async with receiving(receiver) as port, sending(rules, resolve=leads_to("::1", "127.0.0.2", "127.0.0.1")) as sender:
         assert await sender.send(f"http://hooks.example.org:{port}/", "msg_1", b"{}") == 204
+
+
+async def test_without_tls_a_public_address_is_refused() -> None:
+    async with sending(resolve=leads_to("93.184.216.34")) as sender:
+        with pytest.raises(Refused):
+            await sender.send("http://hooks.example.org/", "msg_1", b"{}")
+
+
+@pytest.mark.parametrize(("others", "delivered"), [(3, True), (4, False)])
+async def test_four_addresses_of_a_name_are_tried(others: int, delivered: bool) -> None:
+    receiver, rules = Receiver(), Rules.of(("hooks.example.org", "127.0.0.0/8"))
+    addresses = [*("127.0.0.2" for _ in range(others)), "127.0.0.1"]
+    async with receiving(receiver) as port, sending(rules, resolve=leads_to(*addresses)) as sender:
+        with nullcontext() if delivered else pytest.raises(httpcore.ConnectError):
+            await sender.send(f"http://hooks.example.org:{port}/", "msg_1", b"{}")
+    assert len(receiver.requests) == delivered
 
 
 async def test_redirects_are_not_followed() -> None:
@@ -157,7 +192,8 @@ async def test_a_malformed_response_is_an_error(answer: bytes) -> None:
             await sender.send(f"http://127.0.0.1:{port}/", "msg_1", b"{}")
 
 
-async def test_endless_interim_responses_are_not_read() -> None:
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_endless_interim_responses_are_not_read(certificate: tuple[Path, Path], scheme: str) -> None:
     """They would keep the service's event loop busy for as long as a message may take."""
 
     async def flood(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -167,10 +203,12 @@ async def test_endless_interim_responses_are_not_read() -> None:
                 await writer.drain()
         writer.close()
 
-    server = await asyncio.start_server(flood, "127.0.0.1", 0)
-    async with server, sending() as sender:
+    served, trusting = contexts(certificate)
+    server = await asyncio.start_server(flood, "127.0.0.1", 0, ssl=served if scheme == "https" else None)
+    async with server, sending(resolve=leads_to("127.0.0.1"), verify=trusting) as sender:
+        port = server.sockets[0].getsockname()[1]
         with pytest.raises(httpcore.RemoteProtocolError, match="more than 32768 bytes"):
-            await sender.send(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", "msg_1", b"{}")
+            await sender.send(f"{scheme}://hooks.example.org:{port}/", "msg_1", b"{}")
 
 
 async def test_cookies_of_a_receiver_are_not_sent_with_the_next_message() -> None:
@@ -196,26 +234,12 @@ async def test_a_receiver_that_never_answers_costs_no_more_than_the_timeout() ->
         release.set()
 
 
-@pytest.fixture
-def certificate(tmp_path: Path) -> tuple[Path, Path]:
-    """Of hooks.example.org, and its key."""
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed: apt-get install openssl")
-    pem, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    name = ["-subj", "/CN=hooks.example.org", "-addext", "subjectAltName=DNS:hooks.example.org"]
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "36500"]
-    subprocess.run([*command, *name, "-out", str(pem), "-keyout", str(key)], check=True, capture_output=True)
-    return pem, key
-
-
 @pytest.mark.parametrize(("host", "is_right"), [("hooks.example.org", True), ("other.example.org", False)])
 async def test_the_certificate_must_match_the_host_name(
     certificate: tuple[Path, Path], host: str, is_right: bool
 ) -> None:
     """Not the address that is connected to."""
-    served = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    served.load_cert_chain(*certificate)
-    trusting = ssl.create_default_context(cafile=str(certificate[0]))
+    served, trusting = contexts(certificate)
     rules = Rules.of((".example.org", "127.0.0.1"))
     resolve = leads_to("127.0.0.1")
     async with receiving(Receiver(), served) as port, sending(rules, resolve=resolve, verify=trusting) as sender:
