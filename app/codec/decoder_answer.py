@@ -18,7 +18,7 @@ from app.options import UpscaleOptions
 MAX_HEADER = 16 * MAX_FRAMES + 4096
 """Bytes of a header: eleven digits and a comma for the duration of every frame, and the rest."""
 _MORE_METADATA = 4 * 1024 * 1024
-"""Bytes that ICC, EXIF or XMP may have beyond the largest file, to whose size a PNG may unpack: EXIF is written again."""
+"""Bytes that ICC, EXIF or XMP may have beyond the largest file, to which a PNG may unpack: EXIF is written again."""
 _ERRORS: dict[str, type[errors.ClientError]] = {
     error.__name__: error
     for error in (
