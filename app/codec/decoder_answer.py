@@ -18,7 +18,7 @@ from app.options import UpscaleOptions
 MAX_HEADER = 16 * MAX_FRAMES + 4096
 """Bytes of a header: eleven digits and a comma for the duration of every frame, and the rest."""
 _MORE_METADATA = 4 * 1024 * 1024
-"""Bytes that ICC, EXIF or XMP may have beyond the file's own size: PNG compresses them, and EXIF is written again."""
+"""Bytes that ICC, EXIF or XMP may have beyond the largest file, to which a PNG may unpack: EXIF is written again."""
 _ERRORS: dict[str, type[errors.ClientError]] = {
     error.__name__: error
     for error in (
@@ -91,8 +91,8 @@ class SamplesHeader(_Message):
         """Bytes of everything that follows the header."""
         return sum(size or 0 for size in self.sizes) + self.frames * self.frame_bytes
 
-    def check(self, format_name: str, size: int, options: UpscaleOptions, limits: DecodeLimits) -> None:
-        """ValueError unless it can be the answer about a file of `format_name` with `size` bytes."""
+    def check(self, format_name: str, options: UpscaleOptions, limits: DecodeLimits) -> None:
+        """ValueError unless it can be the answer about a file of `format_name`."""
         pixels = self.shape[0] * self.shape[1] * self.frames
         allowed = min(limits.max_input_pixels, limits.max_output_pixels // options.least_level**2)
         if self.format != format_name:
@@ -107,8 +107,8 @@ class SamplesHeader(_Message):
             raise ValueError(f"{self.frames} frames, where one was asked for")
         if len(self.durations_ms) != (self.frames if self.frames > 1 else 0):
             raise ValueError(f"{len(self.durations_ms)} durations for {self.frames} frames")
-        if any((length or 0) > size + _MORE_METADATA for length in self.sizes):
-            raise ValueError(f"metadata of {self.sizes} bytes in a file of {size}")
+        if any((length or 0) > limits.max_input_bytes + _MORE_METADATA for length in self.sizes):
+            raise ValueError(f"metadata of {self.sizes} bytes")
 
     def raster(self, blobs: memoryview) -> Raster:
         """The samples, which share the memory of `blobs`; those are `total_bytes`.

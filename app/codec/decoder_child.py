@@ -106,11 +106,10 @@ class DecoderChild:
         self,
         parts: Sequence[decoder_protocol.Part],
         name: str,
-        size: int,
         options: UpscaleOptions,
         limits: DecodeLimits,
     ) -> Raster:
-        """The answer of a warm process to a message about a file of format `name` with `size` bytes.
+        """The answer of a warm process to a message about a file of format `name`.
 
         Raises what the decoder found wrong, GoneError, or ValueError where the answer makes no sense.
         """
@@ -120,7 +119,7 @@ class DecoderChild:
         for part in parts:
             self._send(memoryview(part), deadline)
         header = decoder_answer.parsed_answer(self._header(deadline))
-        header.check(name, size, options, limits)
+        header.check(name, options, limits)
         return header.raster(self._received(header.total_bytes, deadline))
 
     def _header(self, deadline: float) -> bytes:

@@ -148,7 +148,7 @@ class DecoderPool:
                 taken, kept = kept, None
                 child = kept = self._warmed(taken)
                 try:
-                    return child.ask(message, name, len(data), options, limits)
+                    return child.ask(message, name, options, limits)
                 except ClientError:  # its answer
                     raise
                 except GoneError as error:

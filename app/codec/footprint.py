@@ -12,6 +12,8 @@ _ROWS = 256
 """Rows of the result that are merged at a time."""
 BAND_BYTES = 32 << 20
 """What a band may take that pictures need not count: app.memory keeps as much free for each codec thread."""
+_COPIES = 2
+"""Of the metadata for each file: what is written, and the file. A few KB of a PNG unpack to a profile of 32 MiB."""
 _WHOLE = 2.5
 """Bytes per sample byte where all frames are merged before the first is written: samples, and a file in pieces."""
 
@@ -40,7 +42,9 @@ def footprint(
     enlarged = pixels * sum(level**2 for level in written)
     writing = enlarged * (frames * samples * per_sample + row.bytes_per_pixel)
     bands = sum(_band(decoded, level, channels, itemsize, size) for level in written)
-    return pixels * frames * (planes + chroma) + round(writing) + bands
+    blocks = sum(len(block or b"") for block in (decoded.metadata.icc, decoded.metadata.exif, decoded.metadata.xmp))
+    carried = blocks * (1 + _COPIES * len(written))
+    return pixels * frames * (planes + chroma) + round(writing) + bands + carried
 
 
 def _band(decoded: Decoded, level: int, channels: int, itemsize: int, size: tuple[int, int] | None) -> int:

@@ -68,6 +68,17 @@ def _equal(one: Raster, other: Raster) -> bool:
     return same and all(np.array_equal(a, b) for a, b in zip(one.frames, other.frames, strict=True))
 
 
+def test_a_profile_that_a_png_compresses_to_a_few_kilobytes_is_read(processes: DecoderPool) -> None:
+    """As those that this service writes; the process was killed for it, as if it had been taken over."""
+    profile = DISPLAY_P3.ljust(20 << 20, b"\0")
+    data = saved(picture(4, 4, 3), "PNG", icc_profile=profile)
+    assert len(data) < 1 << 16
+    processes.check()
+    before = set(processes.pids)
+    assert processes.read(data, OPTIONS, LIMITS).metadata.icc == profile
+    assert set(processes.pids) == before
+
+
 @pytest.mark.parametrize(
     "data",
     [

@@ -1,10 +1,13 @@
 """The memory that a picture needs, in bytes per source pixel."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from app.codec import Decoded, Picture, footprint
 from app.codec.footprint import BAND_BYTES
+from app.codec.types import Metadata
 from app.formats import OUTPUT_FORMATS, OutputFormat
 from app.memory.limits import THREAD
 from app.options import UpscaleOptions
@@ -21,6 +24,14 @@ def decoded(channels: int, frames: int = 1, depth: int = 8) -> Decoded:
 def per_pixel(source: Decoded, made: tuple[int, ...], written: tuple[int, ...], form: OutputFormat) -> float:
     taken = footprint(source, made, written, UpscaleOptions(scale=made[-1], format=form))
     return taken / (HEIGHT * WIDTH * len(source.frames))
+
+
+def test_metadata_is_counted_for_every_file() -> None:
+    plain = decoded(3)
+    with_profile = replace(plain, metadata=Metadata(icc=bytes(1000), exif=bytes(200), xmp=bytes(30)))
+    options = UpscaleOptions(scale=4, format="png")
+    more = footprint(with_profile, (2, 4), (2, 4), options) - footprint(plain, (2, 4), (2, 4), options)
+    assert more == 1230 * (1 + 2 * 2)
 
 
 @pytest.mark.parametrize(

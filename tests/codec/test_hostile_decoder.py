@@ -144,7 +144,7 @@ NONSENSE: dict[str, tuple[object, bytes, int | None]] = {
     "a compression that pixels tell of": (GOOD | {"compression": {"kind": "grid", "quality": 75}}, b"", None),
     "a quality above 100": (GOOD | {"compression": {"kind": "jpeg", "quality": 101}}, b"", None),
     "a profile of 512 GiB": (GOOD | {"sizes": [2**39, None, None, None]}, b"", None),
-    "a profile of more than the file can hold": (GOOD | {"sizes": [2**23, None, None, None]}, b"", None),
+    "a profile of more than a file can hold": (GOOD | {"sizes": [2**26, None, None, None]}, b"", None),
     "a profile of negative size": (GOOD | {"sizes": [-18, None, None, None]}, b"", None),
     "two sizes": (GOOD | {"sizes": [None, None]}, b"", None),
     "endless resolution": (json.dumps(GOOD).replace('"dpi": null', '"dpi": [1e999, 1]').encode(), b"", None),

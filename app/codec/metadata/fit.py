@@ -13,6 +13,8 @@ from app.formats import OUTPUT_FORMATS
 
 _WITH_LIGHT = ("png", "avif")
 _WITH_CODE_POINTS = tuple(row.name for row in OUTPUT_FORMATS.values() if row.code_points)
+_JXL_PROFILE_BYTES = 2 << 20
+"""More takes libjxl's encoder many seconds, and it takes none of more than 4 MiB."""
 _WITHOUT_DENSITY = _WITHOUT_IPTC = ("webp", "avif", "jxl")
 
 
@@ -35,6 +37,9 @@ def fitted(metadata: Metadata, scale: int | Fraction, height: int, width: int, t
             return None
         if target == "jpeg" and not jpeg.has_room(name, block):
             dropped.append(note(name, "too large for jpeg"))
+            return None
+        if name == "icc" and target == "jxl" and len(block) > _JXL_PROFILE_BYTES:
+            dropped.append(note(name, "too large for jxl"))
             return None
         if name == "icc" and target == "jxl" and not jxl_profile.is_taken(block, profile_channels(block) or 1):
             dropped.append(note(name, "not accepted by jxl"))

@@ -123,6 +123,16 @@ def test_a_profile_too_large_for_a_jpeg_is_reported_as_dropped() -> None:
     assert left_out(source(255 * 65_519 + 1), "jpeg") == ("icc dropped (too large for jpeg)",)
 
 
+def test_a_profile_that_takes_libjxl_seconds_is_reported_as_dropped() -> None:
+    """4 MB of noise took it 13 s of CPU time for 8 x 8 pixels, and more was an internal error."""
+
+    def source(size: int) -> bytes:
+        return saved(SAMPLES, "TIFF", icc_profile=DISPLAY_P3.ljust(size, b"\0"))
+
+    assert left_out(source(2 << 20), "jxl") == ()
+    assert left_out(source((2 << 20) + 1), "jxl") == ("icc dropped (too large for jxl)",)
+
+
 def test_a_png_with_the_largest_profile_can_be_read_again() -> None:
     profile = DISPLAY_P3.ljust(20 << 20, b"\0")
     _, first = upscaled(saved(SAMPLES, "TIFF", icc_profile=profile))
