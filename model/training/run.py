@@ -234,8 +234,8 @@ class Run:
         if not math.isfinite(loss) or recent > DIVERGED * self._lowest or not trainer.is_finite():
             kept = "nothing was saved yet" if self._saved is None else f"the state of step {self._saved} is kept"
             raise UsageError(
-                f"training diverged before step {trainer.step} (loss {recent:.3g}, lowest {self._lowest:.3g}); {kept} in "
-                f"{self._folder}. Use a lower --rate or --clip"
+                f"training diverged before step {trainer.step} (loss {recent:.3g}, lowest {self._lowest:.3g}); {kept} "
+                f"in {self._folder}. Use a lower --rate or --clip"
             )
         self._lowest = min(self._lowest, recent)
         seconds = time.monotonic() - self._began
