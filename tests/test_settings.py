@@ -81,6 +81,8 @@ def test_settings_cannot_change() -> None:
         # With less, jobs under way were called lost.
         ("LAPSRN_JOB_LEASE_SECONDS", "1.9", "greater than or equal to 2"),
         ("LAPSRN_CORS_ORIGINS", "*", "'*' is not an origin"),
+        ("LAPSRN_REDIS_URL", "localhost:6379", "LAPSRN_REDIS_URL: an address begins with redis://"),
+        ("LAPSRN_FORWARDED_ALLOW_IPS", "*, 10.0.0.1", "'*' is neither an address"),
         ("LAPSRN_CORS_ORIGINS", "https://a.example/path", "no path"),
         ("LAPSRN_API_KEYS", '[{"name": "a b", "sha256": "' + DIGEST + '"}]', "LAPSRN_API_KEYS[0][name]"),
         ("LAPSRN_API_KEYS", '[{"name": "a", "sha256": "secret"}]', "LAPSRN_API_KEYS[0][sha256]"),
@@ -252,6 +254,11 @@ def test_two_keys_that_cannot_be_told_apart_are_refused(name: str, sha256: str, 
 
 def test_several_processes_are_allowed_with_redis() -> None:
     assert Settings(processes=2, redis_url="redis://localhost").processes == 2  # type: ignore[arg-type]
+
+
+def test_values_with_a_meaning_of_their_own_are_accepted() -> None:
+    settings = Settings(forwarded_allow_ips=" * ", replicas="auto")
+    assert (settings.forwarded_allow_ips, settings.replicas, settings.redis_url) == ("*", "auto", None)
 
 
 def test_the_redis_password_is_not_shown() -> None:

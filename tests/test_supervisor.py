@@ -96,6 +96,19 @@ async def test_a_replica_that_ends_is_started_again(tmp_path: Path, monkeypatch:
         assert not task.done()
 
 
+async def test_a_reload_is_passed_on_and_does_not_end_the_supervision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "_PAUSES", (0.0,))
+    started = Started()  # its processes end with SIGHUP
+    async with running(supervised(started, tmp_path)) as task:
+        await until(lambda: started.processes)
+        os.kill(os.getpid(), signal.SIGHUP)
+        await until(lambda: len(started.processes) == 2)
+        assert started.processes[0].exitcode == -signal.SIGHUP
+        assert not task.done()
+
+
 async def test_a_replica_that_the_system_cannot_start_again_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -168,6 +168,21 @@ async def test_another_process_finds_the_job_of_a_key() -> None:
     assert "key" not in str(board.shown)
 
 
+async def test_clients_of_one_owner_do_not_share_keys_on_the_board() -> None:
+    """As all are without API keys: they would get each other's jobs."""
+    directory, one, other = processes(Board())
+    assert await one.find("key", ME, "asked", "the id") is None
+    directory.begun.add("the id")
+    assert await other.find("key", replace(ME, name="another"), "asked", "another id") is None
+    assert str(await other.find("key", ME, "asked", "another id")) == "the id"
+
+
+def test_another_webhook_is_another_request() -> None:
+    order = Order(UpscaleOptions(), "me", "owner", "the id", "", None)
+    webhooks = ("", "https://example.org/a", "https://example.org/b")
+    assert len({fingerprint(order, FILE, each) for each in webhooks}) == 3
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NextOptions(UpscaleOptions):
     """Of the next version, with one option more."""
