@@ -12,8 +12,11 @@ FOLDERS = (
 TEST_SUITES = ("numpy", "scipy", "sympy", "networkx", "mpmath", "imagecodecs", "tifffile")
 """Packages whose folders named `tests` are test suites. By name: torch and others import modules called so."""
 FILES = (
-    *("**/*.a", "**/*.lib", "**/*.pyi", "**/*.pxd", "**/*.cmake", "torch/bin/protoc*", "torch/bin/test_*"),
-    *("pygments/lexers/[a-z]*.py", "pygments/lexers/__pycache__/[a-z]*"),  # of languages; rich imports the package
+    *("**/*.a", "**/*.lib", "**/*.pyi", "**/*.pxd", "**/*.pyx", "**/*.cmake", "torch/bin/protoc*", "torch/bin/test_*"),
+    # Of languages; rich imports the package.
+    *("pygments/lexers/[a-z]*.py", "pygments/lexers/_*_builtins.py"),
+    *("pygments/lexers/__pycache__/[a-z]*", "pygments/lexers/__pycache__/_*_builtins.*"),
+    "fastapi_offline/static/redoc*",  # another form of the documentation, which is not served
 )
 CODECS = (
     *("avif", "brotli", "cms", "deflate", "imcd", "jpeg8", "jpegsof3", "jpegxl", "ljpeg", "lzma", "png", "shared"),

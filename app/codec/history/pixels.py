@@ -15,7 +15,11 @@ TILE, TILES = 64, 8
 LEAST_SIGMA = 2.0
 """The least noise that is reported, in levels of 255; tests/codec/history/test_estimator.py says how often it errs."""
 LEAST_PROBABILITY = 0.5
-"""From this probability on, a picture counts as shrunk in a way."""
+"""From this probability on, a picture counts as shrunk by area or without antialiasing, which resemble each other."""
+LEAST_ALIASED = 0.3
+"""From this share of that probability on, it counts as the second: mistaken, that costs a third of what the other does."""
+NOISE_OF_ALIASED = 6
+"""Below this standard deviation, aliasing explains what looks like noise, and its network removes both."""
 WAYS: Mapping[str, Literal["area", "aliased"]] = {"box": "area", "aliased": "aliased"}
 """The ways of shrinking that can be told from others, and their kinds of findings."""
 
@@ -59,11 +63,15 @@ def _estimated(tiles: Sequence[Plane]) -> Iterator[Finding]:
     estimate = estimator.shipped().of([parts[i] / grid.LEVELS for i in chosen if parts])
     if estimate is None:
         return
-    if estimate.sigma >= LEAST_SIGMA:
-        yield Finding("noise", min(round(estimate.sigma), 100))
-    for way, kind in WAYS.items():
-        if estimate.ways.get(way, 0.0) >= LEAST_PROBABILITY:
-            yield Finding(kind, 0)
+    sigma = estimate.sigma
+    area, aliased = (estimate.ways[way] for way in WAYS)
+    if area + aliased >= LEAST_PROBABILITY:
+        is_aliased = aliased >= LEAST_ALIASED * (area + aliased)
+        yield Finding("aliased" if is_aliased else "area", 0)
+        if is_aliased and sigma < NOISE_OF_ALIASED:
+            return
+    if sigma >= LEAST_SIGMA:
+        yield Finding("noise", min(round(sigma), 100))
 
 
 def _parts(tile: Plane) -> Iterator[Plane]:
