@@ -17,7 +17,7 @@ LEAST_SIGMA = 2.0
 LEAST_PROBABILITY = 0.5
 """From this probability on, a picture counts as shrunk by area or without antialiasing, which resemble each other."""
 LEAST_ALIASED = 0.3
-"""From this share of that probability on, it counts as the second: mistaken, that costs a third of what the other does."""
+"""From this share of it on, it counts as the second: mistaken, that costs a third of what the other mistake does."""
 NOISE_OF_ALIASED = 6
 """Below this standard deviation, aliasing explains what looks like noise, and its network removes both."""
 WAYS: Mapping[str, Literal["area", "aliased"]] = {"box": "area", "aliased": "aliased"}
