@@ -11,8 +11,18 @@ import structlog
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AskError,
+    AuthenticationError,
+    ClusterCrossSlotError,
+    ClusterDownError,
+    MasterDownError,
+    OutOfMemoryError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
 from app.errors import StoreUnavailable
 from app.results.base import StoreState
@@ -35,6 +45,8 @@ _EMPTIED_SECONDS = 60.0
 _FULL_SECONDS = 45.0
 """How long the state is "full" after a refusal for lack of memory: the tiny probe may find room where a picture does
 not."""
+_OF_A_CLUSTER = (AskError, ClusterCrossSlotError, ClusterDownError, TryAgainError)
+"""MOVED is a kind of AskError."""
 _BREAK_SECONDS = 3.0
 """A longer gap in Redis's time between two replies is a break: probes come every second."""
 
@@ -84,7 +96,7 @@ class RedisLink:
         self._redis_time: float | None = None
         self._emptied, self._refused = -_EMPTIED_SECONDS, -_FULL_SECONDS
         self.reason = ""
-        """Why Redis was unusable at the last probe, in its words or the system's; "" if it was usable."""
+        """Why Redis was unusable at the last probe; "" if it was usable."""
         self.doubt = asyncio.Event()
         """Set when a call failed, so that Redis is probed at once."""
 
@@ -244,7 +256,16 @@ def _check(url: str) -> None:
 
 
 def _reason(error: Exception) -> str:
-    return str(error) or type(error).__name__
+    """What Redis or the system said, explained where that alone would not tell what to do.
+
+    A node of a cluster, for example, may respond with nothing but a number and an address.
+    """
+    said = str(error) or type(error).__name__
+    if isinstance(error, _OF_A_CLUSTER) and not isinstance(error, MasterDownError):
+        return f"Redis Cluster is not supported, use a single Redis: {said}"
+    if isinstance(error, AuthenticationError):
+        return f"the password in LAPSRN_REDIS_URL, or its user, is wrong or missing: {said}"
+    return said
 
 
 def _log() -> structlog.stdlib.BoundLogger:

@@ -235,6 +235,50 @@ async def test_a_probe_that_waits_behind_pictures_does_not_count_as_an_outage(pr
     await link.close()
 
 
+@pytest.mark.parametrize(
+    ("said", "explained"),
+    [
+        ("MOVED 15225 192.0.2.1:6379", "Redis Cluster is not supported, use a single Redis: 15225 192.0.2.1:6379"),
+        (
+            "CLUSTERDOWN Hash slot not served",
+            "Redis Cluster is not supported, use a single Redis: Hash slot not served",
+        ),
+        (
+            "CROSSSLOT Keys in request don't hash to the same slot",
+            "Redis Cluster is not supported, use a single Redis: Keys in request don't hash to the same slot",
+        ),
+        ("MASTERDOWN Link with MASTER is down", "Link with MASTER is down"),
+        (
+            "NOAUTH Authentication required.",
+            "the password in LAPSRN_REDIS_URL, or its user, is wrong or missing: Authentication required.",
+        ),
+        ("READONLY You can't write against a read only replica.", "You can't write against a read only replica."),
+    ],
+    ids=lambda text: text.split()[0],
+)
+async def test_the_reason_says_what_to_do_about_a_refusal(said: str, explained: str) -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while line := await reader.readline():
+            if line.startswith(b"*"):  # a command begins
+                writer.write(f"-{said}\r\n".encode())
+        writer.close()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    link = RedisLink(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}?protocol=2")
+    async with server:
+        await link.probe()
+        await link.close()
+    assert (link.state, link.reason) == ("unavailable", explained)
+
+
+async def test_the_reason_names_the_password(clean: RedisServer) -> None:
+    link = RedisLink(clean.url.replace("redis://", "redis://nobody:wrong@"))
+    await link.probe()
+    await link.close()
+    assert link.reason.startswith("the password in LAPSRN_REDIS_URL, or its user, is wrong or missing: ")
+    assert "nobody" not in link.reason
+
+
 async def test_an_outage_is_logged_once_and_so_is_its_end(proxy: Proxy, store: RedisStore) -> None:
     with structlog.testing.capture_logs() as logs:
         await proxy.stop()
