@@ -17,7 +17,7 @@ LEAST_SIGMA = 2.0
 LEAST_PROBABILITY = 0.5
 """From this probability on, a picture counts as shrunk by area or without antialiasing, which resemble each other."""
 LEAST_ALIASED = 0.22
-"""From this share of it on, it counts as the second: to be wrong about that costs 0.5 dB, and about the first 1.7 dB."""
+"""From this share of it on, it counts as the second: a picture mistaken for that loses 0.5 dB, the others 1.7 dB."""
 NOISE_OF_ALIASED = 6
 """Below this standard deviation, aliasing explains what looks like noise, and its network removes both."""
 WAYS: Mapping[str, Literal["area", "aliased"]] = {"box": "area", "aliased": "aliased"}
