@@ -80,6 +80,9 @@ frontend all
   stats enable
   stats uri /stats
   default_backend services
+{backend}
+"""
+_BACKEND = """
 backend services
   option httpchk GET /readyz
   default-server check inter 100ms fall 1 rise 1
@@ -101,13 +104,20 @@ class Balancer:
 @contextmanager
 def haproxy(folder: Path, ports: Mapping[str, int]) -> Iterator[Balancer]:
     """A balancer that asks each service's readiness, and tries nothing twice; skips if none is installed."""
+    servers = "\n".join(f"  server {name} 127.0.0.1:{port}" for name, port in ports.items())
+    with haproxy_to(folder, _BACKEND.format(servers=servers)) as balancer:
+        yield balancer
+
+
+@contextmanager
+def haproxy_to(folder: Path, backend: str) -> Iterator[Balancer]:
+    """HAProxy with this backend, which is named "services"; skips if none is installed."""
     binary = shutil.which("haproxy")
     if binary is None:
         pytest.skip("haproxy is not installed: apt-get install haproxy")
-    servers = "\n".join(f"  server {name} 127.0.0.1:{port}" for name, port in ports.items())
     port = free_port()
     configuration = folder / "haproxy.cfg"
-    configuration.write_text(_BALANCER.format(port=port, servers=servers))
+    configuration.write_text(_BALANCER.format(port=port, backend=backend))
     process = subprocess.Popen([binary, "-db", "-f", str(configuration)], stderr=subprocess.DEVNULL)
     try:
         wait_for_port(port)

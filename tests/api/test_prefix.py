@@ -1,7 +1,8 @@
-"""Below a path prefix: behind a real nginx or Caddy that removes it, behind one that does not, and without any."""
+"""Below a path prefix: behind a real nginx, Caddy or HAProxy that removes it, one that does not, and without any."""
 
 import io
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urljoin
@@ -15,7 +16,7 @@ from typer.testing import CliRunner
 from app.cli.commands import app
 from tests import pictures
 from tests.conftest import Running
-from tests.proxy import caddy, nginx
+from tests.proxy import caddy, haproxy_to, nginx
 from tests.service_process import fake_service
 
 PNG = pictures.png(pictures.gray(5, 7))
@@ -33,9 +34,10 @@ _CADDY = """
   }}
 """
 """As in docs/operations.md."""
+_OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
 
 
-@pytest.fixture(scope="module", params=["removed", "kept", "caddy"])
+@pytest.fixture(scope="module", params=["removed", "kept", "caddy", "haproxy"])
 def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """https://example.org/sr/, so to speak."""
     folder = tmp_path_factory.mktemp("prefix")
@@ -43,6 +45,12 @@ def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         if request.param == "caddy":
             with caddy(folder, _CADDY.format(address=service.url.removeprefix("http://"))) as proxy:
                 yield f"{proxy}/sr"
+            return
+        if request.param == "haproxy":
+            (backend,) = re.findall(r"```haproxy\n(.+?)```", _OPERATIONS.read_text(), re.DOTALL)
+            address = service.url.removeprefix("http://")
+            with haproxy_to(folder, backend.replace("127.0.0.1:8000", address)) as balancer:
+                yield f"{balancer.url}/sr"
             return
         target = f"{service.url}/" if request.param == "removed" else service.url
         with nginx(folder, f"location /sr/ {{ proxy_pass {target}; }}") as proxy:
