@@ -22,7 +22,6 @@ from tqdm import tqdm
 
 from app.build import build_formulas, build_limits
 from app.codec import Codec, Finding
-from app.codec.history.pixels import WAYS
 from app.codec.merge import merge
 from app.options import UpscaleOptions
 from app.service.clean_up import COMPRESSION, STEPS, suitable
@@ -64,7 +63,9 @@ NAMES = {
     "aliased": "shrunk without antialiasing",
 }
 NOISE = ("noise", "jpeg_noise")
-SHRINKING = {kind: kernel for kernel, kind in WAYS.items()}
+SHRINKING = {"area": "box", "aliased": "aliased"}
+"""Kinds of findings that are ways of shrinking, and their kernels."""
+UNCOMPRESSED = ("noise", *SHRINKING)
 Rgb = NDArray[np.uint8]
 Point = tuple[int, float]
 
@@ -128,7 +129,7 @@ def score(
     for strength in STRENGTHS:
         network = runtime if strength else plain
         tiles = pad(picture.luma, network.info.window_margin)[None]
-        luma = network.run(tiles, scale, clean=strength, compressed=kind != "noise" and kind not in SHRINKING)[scale][0]
+        luma = network.run(tiles, scale, clean=strength, compressed=kind not in UNCOMPRESSED)[scale][0]
         result = merge(picture, [luma], scale, 8, build_formulas(), consistent=True, cleaned=strength > 0)
         found.append(psnr(luma_8bit(result.astype(np.uint8)), luma_8bit(truth), scale))
     said = next((each.amount for each in decoded.findings if each.kind == kind and kind in COMPRESSION), None)

@@ -63,10 +63,13 @@ def area(truth: Rgb, low: Rgb) -> bytes:
     return png(round_to_uint8(means).astype(np.uint8))
 
 
-def lanczos(truth: Rgb, low: Rgb) -> bytes:
-    """Pillow's Lanczos."""
-    size = truth.shape[1] // SCALE, truth.shape[0] // SCALE
-    return png(np.asarray(Image.fromarray(truth).resize(size, Image.Resampling.LANCZOS)))
+def shrunk(kernel: str) -> Degrade:
+    """By another kernel of model.degradations."""
+
+    def low_resolution(truth: Rgb, low: Rgb) -> bytes:
+        return png(shrink(truth, truth.shape[0] // SCALE, truth.shape[1] // SCALE, kernel))
+
+    return low_resolution
 
 
 def linear_light(truth: Rgb, low: Rgb) -> bytes:
@@ -75,11 +78,6 @@ def linear_light(truth: Rgb, low: Rgb) -> bytes:
     planes = np.atleast_3d(linear_from_srgb(truth / 255.0))
     shrunk = np.stack([resize(planes[..., i], *size) for i in range(planes.shape[2])], axis=-1).clip(0, 1)
     return png(np.rint(srgb_from_linear(shrunk) * 255).astype(np.uint8).reshape(*size, *truth.shape[2:]))
-
-
-def aliased(truth: Rgb, low: Rgb) -> bytes:
-    """Bilinear interpolation without antialiasing, as OpenCV's cv2.resize does by default."""
-    return png(shrink(truth, truth.shape[0] // SCALE, truth.shape[1] // SCALE, "aliased"))
 
 
 def noise(sigma: float) -> Degrade:
@@ -96,9 +94,9 @@ ROWS: Mapping[str, Degrade] = {
     "as published": lambda truth, low: png(low),
     **{f"JPEG {quality}": jpeg(quality) for quality in (98, 95, 92, 90, 85, 75, 50)},
     "shrunk by area": area,
-    "by Lanczos": lanczos,
+    "by Lanczos": shrunk("lanczos"),
     "in linear light": linear_light,
-    "without antialiasing": aliased,
+    "without antialiasing": shrunk("aliased"),
     "noise of σ = 5": noise(5),
     "noise of σ = 10": noise(10),
 }

@@ -105,8 +105,8 @@ def variants_of(gray: Gray, seed: int) -> list[tuple[int, Gray]]:
     rng = np.random.default_rng(seed)
     found = []
     for way, kernel in enumerate(KERNELS):
-        least = 2.5 if kernel == "aliased" else 1.4  # by two, it is the same as "box"
-        for factor in (4.0, float(rng.choice([2 if least < 2 else 3, 3, rng.uniform(least, 4.5)]))):
+        smallest, least = (3, 2.5) if kernel == "aliased" else (2, 1.4)  # by two, "aliased" is the same as "box"
+        for factor in (4.0, float(rng.choice([smallest, 3, rng.uniform(least, 4.5)]))):
             height, width = (int(side / factor) for side in gray.shape)
             if min(height, width) >= TILE:
                 whole = int(factor) if factor == int(factor) else 0

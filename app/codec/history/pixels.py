@@ -1,8 +1,7 @@
 """What pixels tell of a picture's history: JPEG, by the steps of coefficients or by ringing around edges, and noise
 and shrinking, by the estimator."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Literal
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +19,6 @@ LEAST_ALIASED = 0.22
 """From this share of it on, it counts as the second: a picture mistaken for that loses 0.5 dB, the others 1.7 dB."""
 NOISE_OF_ALIASED = 6
 """Below this standard deviation, aliasing explains what looks like noise, and its network removes both."""
-WAYS: Mapping[str, Literal["area", "aliased"]] = {"box": "area", "aliased": "aliased"}
-"""The ways of shrinking that can be told from others, and their kinds of findings."""
 
 
 def findings_of(luma: Plane, lossless: bool, visible: NDArray[np.bool_] | None = None) -> list[Finding]:
@@ -63,8 +60,7 @@ def _estimated(tiles: Sequence[Plane]) -> Iterator[Finding]:
     estimate = estimator.shipped().of([parts[i] / grid.LEVELS for i in chosen if parts])
     if estimate is None:
         return
-    sigma = estimate.sigma
-    area, aliased = (estimate.ways[way] for way in WAYS)
+    sigma, area, aliased = estimate.sigma, estimate.ways["box"], estimate.ways["aliased"]
     if area + aliased >= LEAST_PROBABILITY:
         is_aliased = aliased >= LEAST_ALIASED * (area + aliased)
         yield Finding("aliased" if is_aliased else "area", 0)
